@@ -14,14 +14,12 @@ from small_dataset import tree_digest
 
 from onelook.data.dataset_spec import load_dataset_spec
 from onelook.data.formats import coco_file
-from onelook.data.formats.coco import open_coco
 from onelook.data.formats.masks import box_of_mask
 from onelook.data.formats.row_rules import RefusedRow
 from onelook.data.parallel_map import Work
 from onelook.data.scan.index import ScanResult, scan_split
 from onelook.data.scan.rules import ScanOptions
 from onelook.errors import DataError
-from onelook.files.bounded import content_digest
 
 OPTIONS = ScanOptions(allow_unlabelled=True)
 SIZE = {"width": 20, "height": 16}
@@ -308,16 +306,16 @@ def test_change_of_the_file_makes_the_scan_again(tmp_path: Path) -> None:
     assert (again.from_cache, len(again.index.class_ids)) == (False, 2)
 
 
-def test_edit_that_keeps_size_and_time_is_noticed_when_verifying(tmp_path: Path) -> None:
+def test_edit_that_keeps_the_size_and_sets_the_time_back_is_noticed(tmp_path: Path) -> None:
     spec, cache = make_coco(tmp_path / "data", [box()]), tmp_path / "cache"
     path = tmp_path / "data" / "instances.json"
     scan_split(spec, "train", cache_folder=cache)
     status = path.stat()
     path.write_text(path.read_text().replace("[2, 3, 10, 8]", "[2, 3, 10, 9]"))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    verified = scan_split(spec, "train", cache_folder=cache, options=ScanOptions(verify=True))
-    assert not verified.from_cache
-    assert verified.index.boxes[0, 3] == np.float32(9 / 16)
+    again = scan_split(spec, "train", cache_folder=cache)
+    assert not again.from_cache
+    assert again.index.boxes[0, 3] == np.float32(9 / 16)
 
 
 @pytest.mark.parametrize("workers", [0, 3])
@@ -385,12 +383,6 @@ def test_very_large_file_gives_the_same_from_little_memory(tmp_path: Path, monke
     for name in ("class_ids", "boxes", "polygon_points"):
         assert np.array_equal(getattr(small.index, name), getattr(large.index, name))
     assert (small.ledger.rows_used, small.ledger.summary()) == (9, large.ledger.summary())
-
-
-def test_file_of_any_size_has_a_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onelook.data.formats.label_source.MAX_FILE_BYTES", 10)
-    source = open_coco(make_coco(tmp_path, [box()]), "train", False)
-    assert source.digest(0) == content_digest((tmp_path / "instances.json").read_bytes())
 
 
 def test_spaces_around_the_name_of_a_category_do_not_count(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +91,6 @@ def test_fingerprint_follows_the_content_not_the_place(tmp_path: Path, monkeypat
         monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / f"cache of {name}"))
         prints.append(scan(tmp_path / name, [row(0, categories=[number])]).index.fingerprint)
     assert prints[0] == prints[1] != prints[2]
-
-
-def test_verifying_finds_the_same_files_the_same(tmp_path: Path, cache: Path) -> None:
-    scan(tmp_path, [row(0), row(1)])
-    options = replace(OPTIONS, verify=True)
-    results = [scan_split(open_dataset(tmp_path), "train", cache_folder=cache, options=options) for _ in range(2)]
-    assert [result.from_cache for result in results] == [False, True]
 
 
 def test_changed_file_is_unpacked_again(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Sizes and modification times of many files: what tells that a file has changed without reading it."""
+"""Sizes and times of many files: what tells that a file has changed without reading it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ ABSENT, UNREACHABLE = -1, -2
 
 
 def file_states(paths: Sequence[str]) -> npt.NDArray[np.int64]:
-    """(N, 2) size in bytes and modification time in ns of each file; size ABSENT or UNREACHABLE where there is none."""
+    """(N, 3) size in bytes, time of modification and of status change in ns; size ABSENT or UNREACHABLE without a file.
+
+    Programs can set the first time back, but not the second, which on Windows is that of creation.
+    """
     numbers = chain.from_iterable(map(_state, paths))
-    return np.fromiter(numbers, np.int64, 2 * len(paths)).reshape(-1, 2)
+    return np.fromiter(numbers, np.int64, 3 * len(paths)).reshape(-1, 3)
 
 
-def _state(path: str) -> tuple[int, int]:
+def _state(path: str) -> tuple[int, int, int]:
     try:
         status = os.stat(path)  # noqa: PTH116 - plain strings: a dataset has many files
     except (FileNotFoundError, NotADirectoryError):
-        return ABSENT, 0
+        return ABSENT, 0, 0
     except OSError:
-        return UNREACHABLE, 0
-    return status.st_size, status.st_mtime_ns
+        return UNREACHABLE, 0, 0
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

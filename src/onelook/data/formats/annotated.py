@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from onelook.data.formats.label_source import LabelSource, SizeHw, paired_source
 from onelook.data.formats.listing import ListedImage, rows_of
 from onelook.data.formats.row_rules import RefusedRow, refused_file
 from onelook.errors import DataError
-from onelook.files.bounded import content_digest, read_bounded
+from onelook.files.bounded import read_bounded
 
 Parse = Callable[[bytes], ListedImage]
 Classes = Mapping[str, int] | None
@@ -37,7 +36,7 @@ def open_annotated(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSour
             data = read_bounded(path, max_bytes)
         except DataError as problem:
             return refused_file(problem.message)
-        return replace(annotated_rows(data, size_hw, classes, parse), digest=content_digest(data))
+        return annotated_rows(data, size_hw, classes, parse)
 
     together = (other for other in spec.splits if spec.annotations[other] == annotations)
     return paired_source(

@@ -80,8 +80,7 @@ def read_coco_file(path: StrPath) -> CocoFile:
     Raises:
         DataError: the file cannot be read, is not a COCO file, or an image or category is wrong or given twice.
     """
-    size, time = file_states([os.fspath(path)])[0].tolist()
-    return _remembered(os.fspath(path), size, time)
+    return _remembered(os.fspath(path), *file_states([os.fspath(path)])[0].tolist())
 
 
 def read_annotations(path: StrPath) -> list[CocoAnnotation | Any]:
@@ -96,8 +95,8 @@ def read_annotations(path: StrPath) -> list[CocoAnnotation | Any]:
 
 
 @functools.lru_cache(maxsize=4)
-def _remembered(path: str, size: int, time: int) -> CocoFile:
-    """As `read_coco_file`; size and time of the file tell its states apart."""
+def _remembered(path: str, *_state: int) -> CocoFile:
+    """As `read_coco_file`; size and times of the file tell its states apart."""
     content = _content(path, lambda entry: None if "image_id" in entry else entry)
     problems: list[str] = []
     images = _images(content["images"], problems)

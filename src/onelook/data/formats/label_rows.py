@@ -45,7 +45,6 @@ class LabelRows:
         polygon_points: (P, 2) float32 x, y, as a fraction of the image's width and height.
         rows_read: rows that are not blank; N plus those deduplicated, refused and ignored.
         rows_with_keypoints: usable rows that hold keypoints, too, which are not used; none of them is clipped.
-        digest: 16 bytes that are equal for equal files; empty if the file could not be read.
         problems: one for each row that was not used exactly as written, in the order of the file.
     """
 
@@ -55,7 +54,6 @@ class LabelRows:
     polygon_points: npt.NDArray[np.float32]
     rows_read: int
     rows_with_keypoints: int = 0
-    digest: bytes = b""
     problems: tuple[RowProblem, ...] = ()
 
     def __len__(self) -> int:
@@ -76,7 +74,6 @@ class LabelBatch:
         lengths: (n,) int64 usable rows of each file.
         rows_read: (n,) int64 rows of each file that are not blank.
         rows_with_keypoints: (n,) int64 of each file, as in `LabelRows`.
-        digests: (n, 16) uint8, equal for equal files; zeros for a file that could not be read.
         problems: for each file that has any, by its number in the batch.
     """
 
@@ -87,7 +84,6 @@ class LabelBatch:
     lengths: npt.NDArray[np.int64]
     rows_read: npt.NDArray[np.int64]
     rows_with_keypoints: npt.NDArray[np.int64]
-    digests: npt.NDArray[np.uint8]
     problems: Mapping[int, tuple[RowProblem, ...]]
 
 
@@ -101,11 +97,5 @@ def batch_of(files: Sequence[LabelRows]) -> LabelBatch:
         np.array([len(rows) for rows in files], np.int64),
         np.array([rows.rows_read for rows in files], np.int64),
         np.array([rows.rows_with_keypoints for rows in files], np.int64),
-        digest_table([rows.digest for rows in files]),
         {number: rows.problems for number, rows in enumerate(files) if rows.problems},
     )
-
-
-def digest_table(digests: Sequence[bytes]) -> npt.NDArray[np.uint8]:
-    """(n, 16) uint8; zeros for an empty digest."""
-    return np.frombuffer(bytearray().join([digest.ljust(16, b"\0") for digest in digests]), np.uint8).reshape(-1, 16)

@@ -12,9 +12,7 @@ import numpy.typing as npt
 
 from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem
 from onelook.data.formats.stray_files import StrayFile, pair_labels, unread_images
-from onelook.files.bounded import file_digest
 from onelook.files.fault_kinds import Remark
-from onelook.files.images import MAX_FILE_BYTES
 from onelook.files.states import ABSENT, file_states
 
 SizeHw = tuple[int, int]
@@ -30,11 +28,10 @@ class LabelSource:
         label_files: label file of each image, whether it exists or not.
         has_labels: (N,) whether an image has labels, or is said to have none.
         files: all files that the result of a scan depends on, images first.
-        states: (number of files, 2) size in bytes and modification time in ns of each, see `file_states`.
+        states: (number of files, 3) size and times of each, see `file_states`.
         rules: everything else that the result depends on, as text.
         read: (number of an image, its height and width in pixels or (0, 0) if unknown) -> its rows; never raises for
             what is in a file; called in threads, for images with labels.
-        digest: number of an image -> 16 bytes, equal for equal label files.
         read_many: (numbers of images) -> what `read` gives for all of them, for formats that gain from it and need no
             size; images without labels have no rows there; called in threads or in forked processes.
         lost_rows: gives the labels that belong to no image of the split.
@@ -51,7 +48,6 @@ class LabelSource:
     states: npt.NDArray[np.int64]
     rules: str
     read: Callable[[int, SizeHw], LabelRows]
-    digest: Callable[[int], bytes]
     read_many: Callable[[range], LabelBatch] | None = None
     lost_rows: Callable[[], Sequence[RowProblem]] = tuple
     lost_file: str = ""
@@ -107,7 +103,6 @@ def paired_source(
         refused=pairing.refused,
         strays=(*pairing.strays, *unread_images(unread)),
         read=lambda number, size_hw: read(label_files[number], size_hw),
-        digest=lambda number: file_digest(label_files[number], MAX_FILE_BYTES),
         read_many=read_some if read_many is not None else None,
     )
 

@@ -27,13 +27,12 @@ def read_listing(path: StrPath, label_format: str) -> Listing:
     Raises:
         DataError: the file cannot be read or is not of this format.
     """
-    size, time = file_states([os.fspath(path)])[0].tolist()
-    return _remembered(os.fspath(path), label_format, size, time)
+    return _remembered(os.fspath(path), label_format, *file_states([os.fspath(path)])[0].tolist())
 
 
 @functools.lru_cache(maxsize=4)
-def _remembered(path: str, label_format: str, size: int, time: int) -> Listing:
-    """As `read_listing`; size and time of the file tell its states apart."""
+def _remembered(path: str, label_format: str, *_state: int) -> Listing:
+    """As `read_listing`; size and times of the file tell its states apart."""
     return LISTINGS[label_format](path)
 
 

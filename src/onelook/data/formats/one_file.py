@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.label_rows import LabelRows, RowProblem
-from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw
+from onelook.data.formats.label_source import LabelSource, SizeHw
 from onelook.data.formats.stray_files import StrayFile, entries_of
 from onelook.data.image_files import IMAGE_SUFFIXES, suffix_of
 from onelook.errors import DataError
-from onelook.files.bounded import file_digest, printable
+from onelook.files.bounded import printable
 from onelook.files.fault_kinds import Remark
 from onelook.files.states import file_states
 
@@ -41,7 +40,6 @@ def one_file_source(
         paths_of: gives all images that the file of another split lists.
     """
     path, known = str(spec.annotations[split]), set(listed)
-    digest = Lazy(lambda: file_digest(path, MAX_BYTES))
     return LabelSource(
         images=images,
         label_files=[path] * len(images),
@@ -49,8 +47,7 @@ def one_file_source(
         files=[*images, path],
         states=file_states([*images, path]),
         rules=spec.rules(single_cls),
-        read=lambda number, size_hw: replace(read(number, size_hw), digest=digest()),
-        digest=lambda number: digest(),
+        read=read,
         lost_rows=lost_rows,
         lost_file=path,
         strays=_unlisted_images(spec, split, listed, paths_of),

@@ -10,7 +10,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -36,7 +35,7 @@ from onelook.data.formats.parquet_file import (
 from onelook.data.formats.row_rules import RefusedRow
 from onelook.errors import DataError
 from onelook.files.atomic import new_folder, write_new
-from onelook.files.bounded import file_digest, printable
+from onelook.files.bounded import printable
 from onelook.files.cache_folder import default_cache_folder
 from onelook.files.states import file_states
 
@@ -67,12 +66,10 @@ def open_parquet(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource
     rows = [(number, row) for number, file in enumerate(files) for row in range(file.num_rows)]
     objects = Lazy(lambda: [found for file in files for found in objects_of(file)])
     class_of_name = spec.class_of_name(single_cls)
-    digests = Lazy(lambda: [file_digest(file.path, _MAX_BYTES) for file in files])
 
     def read(number: int, size_hw: SizeHw) -> LabelRows:
         file, row = rows[number]
-        found = parquet_rows(objects()[number], size_hw, class_of_name, place=f"row {row}", names=files[file].names)
-        return replace(found, digest=digests()[file])
+        return parquet_rows(objects()[number], size_hw, class_of_name, place=f"row {row}", names=files[file].names)
 
     return LabelSource(
         images=unpacked,
@@ -82,7 +79,6 @@ def open_parquet(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource
         states=file_states([*unpacked, *(file.path for file in files)]),
         rules=spec.rules(single_cls),
         read=read,
-        digest=lambda number: digests()[rows[number][0]],
         names=[f"{Path(files[number].path).name} {row}" for number, row in rows],
     )
 
@@ -163,7 +159,7 @@ def _class_of(value: Any, names: Sequence[str], class_of_name: Mapping[str, int]
 
 def _unpacked(file: ParquetFile) -> list[str]:
     """The paths of the images of a file, which are unpacked now unless they have been."""
-    size, time = file_states([file.path])[0].tolist()
+    size, time, _ = file_states([file.path])[0].tolist()
     key = hashlib.sha256(os.fsencode(f"{file.path}\0{size}\0{time}\0{file.image}")).hexdigest()[:24]
     folder = default_cache_folder() / FOLDER / key
     if not folder.is_dir():

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.data.dataset_spec import DatasetSpec, split_images
-from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem, batch_of, digest_table
+from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem, batch_of
 from onelook.data.formats.label_source import LabelSource, paired_source
 from onelook.data.formats.object_rows import LARGEST, shown
 from onelook.data.formats.row_rules import (
@@ -33,7 +33,7 @@ from onelook.data.formats.row_rules import (
 )
 from onelook.data.formats.yolo_bulk import MAX_BULK_BYTES, parse_clean
 from onelook.errors import DataError
-from onelook.files.bounded import content_digest, read_bounded
+from onelook.files.bounded import read_bounded
 from onelook.files.fault_kinds import Remark
 
 MAX_FILE_BYTES = 1 << 24
@@ -91,7 +91,7 @@ def read_labels(path: str, num_classes: int | None, *, keypoint_columns: int = 0
         data = read_bounded(path, MAX_FILE_BYTES)
     except DataError as problem:
         return refused_file(problem.message)
-    return replace(parse_labels(data, num_classes, keypoint_columns=keypoint_columns), digest=content_digest(data))
+    return parse_labels(data, num_classes, keypoint_columns=keypoint_columns)
 
 
 def read_many(
@@ -99,14 +99,11 @@ def read_many(
 ) -> LabelBatch:
     """As `read_labels`, of n label files at once, and much faster; those that are not there have no rows."""
     texts: list[bytes | None] = [b""] * len(paths)
-    digests = [b""] * len(paths)
     for number in np.flatnonzero(are_there).tolist():
         try:
-            text = read_bounded(paths[number], MAX_BULK_BYTES)
+            texts[number] = read_bounded(paths[number], MAX_BULK_BYTES)
         except DataError:  # also of a file that is too large to be read together with others
             texts[number] = None
-        else:
-            texts[number], digests[number] = text, content_digest(text)
     clean = parse_clean([text or b"" for text in texts], num_classes)
     is_odd = ~clean.is_clean | np.array([text is None for text in texts], bool)
     if not is_odd.any():
@@ -118,14 +115,11 @@ def read_many(
             lengths=clean.lengths,
             rows_read=clean.lengths,
             rows_with_keypoints=np.zeros_like(clean.lengths),
-            digests=digest_table(digests),
             problems={},
         )
     return batch_of(
         [
-            read_labels(paths[number], num_classes, keypoint_columns=keypoint_columns)
-            if odd
-            else replace(clean.rows(number), digest=digests[number])
+            read_labels(paths[number], num_classes, keypoint_columns=keypoint_columns) if odd else clean.rows(number)
             for number, odd in enumerate(is_odd.tolist())
         ]
     )

@@ -1,7 +1,7 @@
 """Results of a scan on disk, outside the dataset: plain arrays with a checksum, rebuilt when anything is amiss.
 
-A result is used again if no path, file size, modification time, rule of reading or format version has changed. An
-edit that keeps size and time alike goes unnoticed here; asking the scan to verify compares the content itself.
+A result is used again if no path, size or time of a file, rule of reading or format version has changed. The time of
+the last change of status is among them, so that an edit that keeps the size and sets the date back is noticed, too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from onelook.structures.packed_texts import joined_texts
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 6
+FORMAT = 7
 
 _MAGIC = b"onelook scan 1\n\0"
 _DIGEST_BYTES = hashlib.sha256().digest_size

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.formats.label_rows import NO_ROWS, LabelBatch, batch_of, digest_table
+from onelook.data.formats.label_rows import NO_ROWS, LabelBatch, batch_of
 from onelook.data.formats.label_source import LabelSource
-from onelook.data.parallel_map import Work, each, in_chunks
-from onelook.files.bounded import file_digest
+from onelook.data.parallel_map import Work, in_chunks
 from onelook.files.fault_kinds import Remark
 from onelook.files.image_headers import MAX_PIXELS
-from onelook.files.images import MAX_FILE_BYTES, check_image
+from onelook.files.images import check_image
 
 NAME = "the scan of the dataset"
 # From so many images on, the time to start processes is little beside what they save.
@@ -46,11 +45,6 @@ class ScanChunk:
     def __len__(self) -> int:
         return len(self.sizes_hw)
 
-    @property
-    def contents(self) -> npt.NDArray[np.uint8]:
-        """(M, 32) equal for equal images with equal label files."""
-        return np.concatenate([self.image_digests, self.labels.digests], axis=1)
-
 
 def scan_files(source: LabelSource, work: Work, *, max_pixels: int = MAX_PIXELS) -> Iterator[ScanChunk]:
     """Check each image, decoding it, and read its labels; chunks of the split, in order."""
@@ -60,7 +54,9 @@ def scan_files(source: LabelSource, work: Work, *, max_pixels: int = MAX_PIXELS)
         return ScanChunk(
             start=numbers.start,
             sizes_hw=np.array([image.size_hw for image in images], np.int32),
-            image_digests=digest_table([image.digest for image in images]),
+            image_digests=np.frombuffer(b"".join(image.digest.ljust(16, b"\0") for image in images), np.uint8).reshape(
+                -1, 16
+            ),
             image_problems={
                 number: problem
                 for number, image in enumerate(images)
@@ -73,17 +69,6 @@ def scan_files(source: LabelSource, work: Work, *, max_pixels: int = MAX_PIXELS)
 
     use_processes = source.read_many is not None and len(source.images) >= IMAGES_FOR_PROCESSES
     return in_chunks(look, len(source.images), work, name=NAME, use_processes=use_processes)
-
-
-def content_hashes(source: LabelSource, work: Work) -> npt.NDArray[np.uint8]:
-    """(N, 32) content of each image and its labels, as in `ScanChunk.contents`, by reading alone."""
-
-    def look(number: int) -> tuple[bytes, bytes]:
-        labels = source.digest(number) if source.has_labels[number] else b""
-        return file_digest(source.images[number], MAX_FILE_BYTES), labels
-
-    images, labels = zip(*each(look, range(len(source.images)), work, name=NAME), strict=True)
-    return np.concatenate([digest_table(images), digest_table(labels)], axis=1)
 
 
 def _labels_of(source: LabelSource, numbers: range, sizes_hw: list[tuple[int, int]]) -> LabelBatch:

@@ -16,7 +16,7 @@ from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.registry import FORMATS
 from onelook.data.parallel_map import Work
 from onelook.data.scan.cache import cache_key, load_scan, save_scan
-from onelook.data.scan.files import content_hashes, scan_files
+from onelook.data.scan.files import scan_files
 from onelook.data.scan.ledger import Ledger, LedgerEntry
 from onelook.data.scan.packing import ScanContent, from_arrays, pack, to_arrays
 from onelook.data.scan.rules import ScanOptions, apply_rules, warn_of_doubts
@@ -71,9 +71,6 @@ def scan_split(
     cache_file = None if cache_folder is None else cache_folder / _cache_name(spec, split, options)
 
     content = None if cache_file is None else _from_cache(cache_file, key, source.images)
-    if content is not None and options.verify and not np.array_equal(content_hashes(source, work), content.contents):
-        logger.debug("files changed although their sizes and times did not: scanning again")
-        content = None
     from_cache = content is not None
     if content is None:
         content = pack(source, scan_files(source, work, max_pixels=options.max_pixels), split=split, root=spec.root)

@@ -31,19 +31,17 @@ _INDEX_FIELDS = ("sizes_hw", "offsets", "class_ids", "boxes", "polygon_offsets",
 
 @dataclass(frozen=True)
 class ScanContent:
-    """What a scan knows: the index, the ledger, and the content of the files as hashes.
+    """What a scan knows: the index, the ledger, and the content of the images as digests.
 
     Attributes:
         image_digests: (N, 16) one per usable image; equal for equal files.
         is_kept: (M,) of all M images listed, which are in the index.
-        contents: (M, 32) image and label file of all images listed.
     """
 
     index: DatasetIndex
     ledger: Ledger
     image_digests: npt.NDArray[np.uint8]
     is_kept: npt.NDArray[np.bool_]
-    contents: npt.NDArray[np.uint8]
 
 
 def pack(source: LabelSource, chunks: Iterable[ScanChunk], *, split: str, root: Path) -> ScanContent:
@@ -52,7 +50,7 @@ def pack(source: LabelSource, chunks: Iterable[ScanChunk], *, split: str, root: 
     entries: list[LedgerEntry] = []
     sizes_hw, labels = [np.zeros((0, 2), np.int32)], [batch_of([])]
     is_kept = np.zeros(len(source.images), bool)
-    contents = np.zeros((len(source.images), 32), np.uint8)
+    image_digests = np.zeros((len(source.images), 16), np.uint8)
     for chunk in chunks:
         problems = problems_of(chunk)
         is_used = np.ones(len(chunk), bool)
@@ -60,7 +58,7 @@ def pack(source: LabelSource, chunks: Iterable[ScanChunk], *, split: str, root: 
         counts.update(counts_of(chunk, is_used))
         entries += entries_of(source, chunk, problems)
         place = slice(chunk.start, chunk.start + len(chunk))
-        contents[place], is_kept[place] = chunk.contents, is_used
+        image_digests[place], is_kept[place] = chunk.image_digests, is_used
         sizes_hw.append(chunk.sizes_hw[is_used])
         labels.append(chunk.labels if is_used.all() else _only(chunk.labels, is_used))
     arrays: dict[str, npt.NDArray[Any]] = {
@@ -74,7 +72,7 @@ def pack(source: LabelSource, chunks: Iterable[ScanChunk], *, split: str, root: 
     paths = PackedTexts(path for path, keep in zip(source.images, is_kept.tolist(), strict=True) if keep)
     called = [name for name, keep in zip(source.names or source.images, is_kept.tolist(), strict=True) if keep]
     index = DatasetIndex(paths=paths, fingerprint=_fingerprint(called, root, arrays), max_pixels=MAX_PIXELS, **arrays)
-    return ScanContent(index, ledger_of(source, split, counts, entries), contents[is_kept, :16], is_kept, contents)
+    return ScanContent(index, ledger_of(source, split, counts, entries), image_digests[is_kept], is_kept)
 
 
 def to_arrays(content: ScanContent) -> dict[str, npt.NDArray[Any]]:
@@ -85,7 +83,7 @@ def to_arrays(content: ScanContent) -> dict[str, npt.NDArray[Any]]:
         **arrays,
         **{name: np.frombuffer(text.encode(), np.uint8) for name, text in texts.items()},
         "is_kept": content.is_kept,
-        "contents": content.contents,
+        "image_digests": content.image_digests,
     }
 
 
@@ -95,8 +93,8 @@ def from_arrays(arrays: Arrays, images: Sequence[str]) -> ScanContent:
     Raises:
         ValueError, KeyError, TypeError: the arrays are not of one scan of these images.
     """
-    is_kept, contents = arrays["is_kept"], arrays["contents"]
-    if is_kept.shape != (len(images),) or contents.shape != (len(images), 32):
+    is_kept, image_digests = arrays["is_kept"], arrays["image_digests"]
+    if is_kept.shape != (len(images),) or image_digests.shape != (is_kept.sum(), 16):
         raise ValueError("another number of images")
     paths = PackedTexts(image for image, keep in zip(images, is_kept.tolist(), strict=True) if keep)
     index = DatasetIndex(
@@ -110,7 +108,7 @@ def from_arrays(arrays: Arrays, images: Sequence[str]) -> ScanContent:
     if index.boxes.shape != (len(index.class_ids), 4) or index.sizes_hw.shape != (len(paths), 2):
         raise ValueError("arrays of different lengths")
     ledger = ledger_from(json.loads(arrays["ledger"].tobytes()))
-    return ScanContent(index, ledger, contents[is_kept, :16], is_kept, contents)
+    return ScanContent(index, ledger, image_digests, is_kept)
 
 
 def problems_of(chunk: ScanChunk) -> dict[int, Remark]:
@@ -146,7 +144,6 @@ def _only(labels: LabelBatch, is_used: npt.NDArray[np.bool_]) -> LabelBatch:
         lengths=labels.lengths[is_used],
         rows_read=labels.rows_read[is_used],
         rows_with_keypoints=labels.rows_with_keypoints[is_used],
-        digests=labels.digests[is_used],
         problems={},
     )
 

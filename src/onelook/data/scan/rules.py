@@ -28,7 +28,6 @@ class ScanOptions:
         single_cls: all labels become class 0, whatever ids they have.
         strict: stop if any image or label row cannot be used.
         allow_unlabelled: accept that most images have no label file, or that the training split has no label at all.
-        verify: compare the content of all files with the cached result, not only their sizes and times.
         max_det: warn of images with more labels than so many detections that count; None does not.
         max_pixels: images with more cannot be used.
         report_only: insist on nothing and warn of nothing; the ledger tells all.
@@ -37,7 +36,6 @@ class ScanOptions:
     single_cls: bool = False
     strict: bool = False
     allow_unlabelled: bool = False
-    verify: bool = False
     max_det: int | None = None
     max_pixels: int = MAX_PIXELS
     report_only: bool = False
