@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from onelook.errors import DataError, OnelookError, combined
+from onelook.errors import DataError, OnelookError, combined, counted
 
 HOSTILE = "a\x1b[31m\r\x00\u202e\udc80\x9b\u2028é"
 SHOWN = "a\\x1b[31m\\r\\x00\\u202e\\udc80\\x9b\\u2028é"
@@ -26,3 +26,11 @@ def test_no_error_holds_control_characters(error: OnelookError) -> None:
         str(error).encode()
     assert SHOWN in error.message and error.hint is not None and SHOWN in error.hint
     assert "\nhint: " in str(error), "lines stay lines"
+
+
+def test_one_of_a_thing_is_in_the_singular() -> None:
+    things = "image", "epoch", "class", "box", "batch", "category", "label row"
+    assert [counted(1, thing) for thing in things] == [f"1 {thing}" for thing in things]
+    many = "images", "epochs", "classes", "boxes", "batches", "categories", "label rows"
+    assert [counted(1200, thing) for thing in things] == [f"1,200 {thing}" for thing in many]
+    assert counted(0, "image") == "0 images"

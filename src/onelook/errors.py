@@ -39,6 +39,16 @@ def without_controls(text: str) -> str:
     return CONTROLS.sub(lambda found: found[0] if found[0] in "\n\t" else ascii(found[0])[1:-1], text)
 
 
+def counted(number: int, thing: str) -> str:
+    """A number with its noun, in the plural unless it is 1.
+
+    >>> [counted(number, thing) for number, thing in ((1, "image"), (1200, "box"), (0, "category"))]
+    ['1 image', '1,200 boxes', '0 categories']
+    """
+    many = thing[:-1] + "ies" if thing.endswith("ry") else thing + ("es" if thing.endswith(("s", "x", "tch")) else "s")
+    return f"{number:,} {thing if number == 1 else many}"
+
+
 @contextmanager
 def lost_if_full() -> Iterator[None]:
     """Print lines that may be lost where a log file finds no space on its disk; the work itself may not."""

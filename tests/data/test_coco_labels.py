@@ -148,7 +148,7 @@ def test_categories_of_one_name_are_one_class(tmp_path: Path, caplog: pytest.Log
     [
         (4, "", r"the classes `4` are not among the 2 classes of .*\n.*category id 4 is not among the 2 categories"),
         ([], "", "the classes `\\[\\]` are not among"),
-        (17, "names: [cat]", "the classes `dog` are not among the 1 classes .*\n.*category `dog` is not among"),
+        (17, "names: [cat]", "the classes `dog` are not among the 1 class .*\n.*category `dog` is not among"),
     ],
 )
 def test_unknown_category_stops_the_scan_unless_all_count_as_one(

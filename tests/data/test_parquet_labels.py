@@ -195,7 +195,7 @@ def test_damaged_file_is_an_error(tmp_path: Path, damage: Any) -> None:
 
 def test_image_that_was_removed_from_the_cache_is_an_error_with_a_cure(tmp_path: Path) -> None:
     Path(scan(tmp_path, [row(0), row(1)]).index.paths[0]).unlink()
-    with pytest.raises(DataError, match=r"has 1 images of the 2 in .*\nhint: remove it"):
+    with pytest.raises(DataError, match=r"has 1 image of the 2 in .*\nhint: remove it"):
         scan_split(open_dataset(tmp_path), "train")
 
 

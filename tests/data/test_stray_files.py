@@ -51,7 +51,7 @@ def test_images_of_other_formats_are_counted_and_named(tmp_path: Path) -> None:
     result = scan_split(spec, "train")
     assert told(result) == [("unread-image", name) for name in ("b.HEIC", "c.gif", "d.avif", "e.jpg_large", "f")]
     assert result.ledger.files_passed_over == 5
-    assert "train: 5 other files are not used: 5 images with an unsupported format or suffix" in result.ledger.summary()
+    assert "train: 5 other files not used: 5 of an unsupported format or suffix" in result.ledger.summary()
 
 
 @pytest.mark.parametrize("beside", [False, True], ids=["in labels", "beside the images"])
@@ -170,6 +170,6 @@ def test_images_of_other_splits_in_the_same_folder_are_listed(tmp_path: Path, ca
     scan_split(load_dataset_spec(data), "train")
     assert "1 like `" in caplog.text and "`instances.json` does not list it" in caplog.text
     summary = scan_split(load_dataset_spec(data), "train").ledger.summary()
-    assert "1 other files are not used: 1 images that are not listed" in summary
+    assert "1 other file not used: 1 not listed" in summary
     (tmp_path / "val.json").write_text("{")
     assert unlisted_of(data, "train") == [], "who cannot know says nothing"

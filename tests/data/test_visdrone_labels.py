@@ -75,7 +75,7 @@ LEFT_OUT = [
     (row(box=(30, 3, 10, 8)), "refused", "the centre is outside the image"),
     (row(box=(2, 3, 10)), "refused", "7 columns; a row has 8, with commas between: left, top, width"),
     (row(more=",,"), "refused", "10 columns"),
-    ("3 0.5 0.5 0.1 0.1\n", "refused", "1 columns"),
+    ("3 0.5 0.5 0.1 0.1\n", "refused", "1 column;"),
     ("1," * MAX_LINE_BYTES, "refused", f"more than the limit of {MAX_LINE_BYTES}"),
 ]
 

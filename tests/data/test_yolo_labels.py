@@ -70,7 +70,7 @@ REFUSED = [
     ("0;0.5;0.5;0.2;0.1", "columns are separated by spaces, not by semicolons"),
     ("0\u00a00.5\u00a00.5\u00a00.2\u00a00.1", "columns are separated by spaces, not by no-break spaces"),
     ("0 0.5 0.5 0.2", "4 columns"),
-    ("0", "1 columns"),
+    ("0", "1 column;"),
     ("0 0.5 0.5 0.2 0.1 0.9", "6 columns"),
     ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4", "8 columns"),
     ("0 nan 0.5 0.2 0.1", "column 2 is `nan`"),

@@ -28,5 +28,5 @@ def test_data_have_the_classes_of_the_training(
 
 def test_one_class_of_another_name_is_not_all_classes(tiny_data: Path, tiny_model: Path) -> None:
     settings = ExportSettings(weights=Path("best.safetensors"), data=str(tiny_data))
-    with pytest.raises(ModelError, match="have 1 classes"):
+    with pytest.raises(ModelError, match="have 1 class,"):
         read_export_data(settings, create_model(tiny_model, names=["disc"]), (64, 64), stop=StopSignal())

@@ -69,7 +69,7 @@ def test_backslashes_in_a_list_are_read_as_slashes_and_told(folder: Path, caplog
     (folder / "list.txt").write_bytes(b".\\deep\\c.bmp\r\nb.png\r\n")
     with caplog.at_level(logging.WARNING):
         assert names(find_media(folder / "list.txt")) == ["c.bmp", "b.png"]
-    assert caplog.messages == [f"list `{folder}/list.txt`: `\\` is read as `/` in 1 lines"]
+    assert caplog.messages == [f"list `{folder}/list.txt`: `\\` is read as `/` in 1 line"]
 
 
 def test_entries_of_a_folder_that_are_no_regular_files_are_counted(
@@ -84,7 +84,7 @@ def test_entries_of_a_folder_that_are_no_regular_files_are_counted(
     with caplog.at_level(logging.WARNING):
         assert names(find_media(folder)) == media
     assert "no regular file 3" in caplog.text
-    with pytest.raises(DataError, match="1 files of other kinds \\(no regular file 1\\)"):
+    with pytest.raises(DataError, match="1 file of other kinds \\(no regular file 1\\)"):
         find_media(folder / "pipe.png")
 
 
@@ -115,7 +115,7 @@ def test_a_folder_without_images_says_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no files"):
         find_media(tmp_path)
     (tmp_path / "a.pdf").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"1 files of other kinds \(\.pdf 1\)"):
+    with pytest.raises(DataError, match=r"1 file of other kinds \(\.pdf 1\)"):
         find_media(tmp_path)
     (tmp_path / "val").mkdir()
     with pytest.raises(DataError) as refused:

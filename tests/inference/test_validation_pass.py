@@ -45,7 +45,7 @@ def of_the_first(group: ThreadGroup, tensors: dict[str, Tensor]) -> dict[str, Te
 def test_weights_of_one_class_get_the_option_that_they_were_trained_with(tiny_data: Path, tiny_model: Path) -> None:
     model = create_model(str(tiny_model), names=("item",))
     splits = Splits(load_dataset_spec(tiny_data), ("square", "disc"), {})
-    with pytest.raises(ModelError, match=r"`w\.pt` have 1 classes") as refused:
+    with pytest.raises(ModelError, match=r"`w\.pt` have 1 class,") as refused:
         refuse_other_classes(model, splits, ValidateSettings(weights=[Path("w.pt")], data=tiny_data))
     assert refused.value.hint == "use `--single-cls`, as in their training"
 

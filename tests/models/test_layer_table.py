@@ -176,7 +176,7 @@ BAD_KEYS: dict[str, tuple[dict[str, Any], str]] = {
     "odd anchors": ({"anchors": [[1, 2, 3]]}, "the rows of `anchors` have [3] numbers"),
     "uneven anchors": ({"anchors": [[1, 2, 3, 4], [1, 2]]}, "the rows of `anchors` have [2, 4] numbers"),
     "anchor of width 0": ({"anchors": [[0, 2]]}, "`anchors: [[0, 2]]`"),
-    "anchors for too many maps": ({"anchors": [[1, 2], [3, 4]]}, "`anchors` has 2 rows for a head of 1 maps"),
+    "anchors for too many maps": ({"anchors": [[1, 2], [3, 4]]}, "`anchors` has 2 rows for a head of 1 map"),
     "unknown activation": ({"activation": "nn.Swish()"}, "activation `nn.Swish()` is not known"),
     "argument of an activation": ({"activation": "nn.ReLU(0.1)"}, "`0.1` is not accepted\nhint: it takes inplace"),
     "no head": ({"head": []}, "the last row of the model is `Conv`\nhint: end with Detect"),

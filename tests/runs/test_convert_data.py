@@ -119,8 +119,8 @@ def test_voc_has_no_place_for_polygons_and_says_so(
     out = tmp_path / "voc"
     outcome = run(texts("convert-data", with_polygon, "--to", "voc", "--out", out), capsys)
     assert outcome.code == 0
-    assert "the format cannot store 1 polygons\n" in outcome.out
-    assert "train: 19 images, " in outcome.out and "train: left out: 1 images, " in outcome.out
+    assert "the format cannot store polygons: 1\n" in outcome.out
+    assert "train: 19 images, " in outcome.out and "train: left out: 1 image, " in outcome.out
     assert f"use it with --data {out / 'data.yaml'}\n" in outcome.out
     assert_same(with_polygon, out, without=("polygon_offsets", "polygon_points"))
 
@@ -202,7 +202,7 @@ def test_folders_and_suffixes_of_images_are_kept(home: Home, tmp_path: Path) -> 
 
 @covers("convert-data", "strict")
 def test_nothing_is_missing_from_a_strict_conversion(with_polygon: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot use 1 images"):
+    with pytest.raises(DataError, match="cannot use 1 image "):
         convert_data({"data": with_polygon, "to": "coco", "out": tmp_path / "new", "strict": True})
     assert list(tmp_path.glob("*new*")) == []
 

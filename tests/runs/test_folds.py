@@ -355,7 +355,7 @@ def test_an_image_in_two_validation_splits_is_told(
         file.write(first + "\n")
     with pytest.raises(SettingsError):
         train_folds({**options, "folds": folder, "imgsz": 32})
-    assert "1 images are validated on in more than one fold" in caplog.text
+    assert "images that more than one fold validates on: 1, such as" in caplog.text
 
 
 def test_settings_that_follow_from_the_number_of_images_are_the_same_in_all_folds(

@@ -153,7 +153,7 @@ def test_single_cls_counts_all_as_one(home: Home, options: Options) -> None:
     one = fit(options, single_cls=True).result.best
     result = measure(home, weights=one, single_cls=True)
     assert result.names == ("item",) and result.metrics.class_ids.tolist() == [0]
-    with pytest.raises(ModelError, match="have 1 classes"):
+    with pytest.raises(ModelError, match="have 1 class,"):
         measure(home, weights=one)
 
 

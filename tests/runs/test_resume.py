@@ -193,7 +193,7 @@ def test_changed_classes_are_refused_on_resume(tiny_settings: dict[str, object],
     for names, change in (
         ("[disc, square]", "class 0 was `square` and is `disc`"),
         ("[square, ring]", "class 1 was `disc` and is `ring`"),
-        ("[square, disc, star]", "there were 2 classes, now there are 3"),
+        ("[square, disc, star]", "2 classes then, 3 now"),
     ):
         other = tmp_path / "other.yaml"
         other.write_text(f"path: {folder}\ntrain: images/train\nval: images/val\nnames: {names}\n")

@@ -212,7 +212,7 @@ def test_if_one_is_short_of_memory_at_first_all_take_smaller_parts_as_if_these_h
     wanted = {**settings, "noval": True, "epochs": 2}
     ranks = start(wanted, run, At(1, 1, fail))
     assert ranks.join() == [0, 0], ranks.everything_said
-    assert ranks.everything_said.count("out of memory at epoch 0, batch 0: from here on, at most 1 images") == 1
+    assert ranks.everything_said.count("out of memory at epoch 0, batch 0: from here on, at most 1 image ") == 1
     assert weights(run) == weights(trained(2, {**wanted, "micro_batch": 1}, tmp_path / "set"))
 
 

@@ -129,7 +129,7 @@ def test_each_image_is_validated_on_in_one_fold(data: Path, tmp_path: Path) -> N
 
 
 def test_too_many_folds_for_few_groups_are_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="would have no image: there are 2 images or groups"):
+    with pytest.raises(DataError, match="would have no image; images or groups to divide: 2"):
         divided(data, folds=5, group="folder")
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
 

@@ -245,7 +245,7 @@ SOURCES = [
         "folder without images",
         lambda w: w.detect("--source", w.data),
         65,
-        ("no image or video in folder", "1 files of other kinds (.yaml 1)"),
+        ("no image or video in folder", "1 file of other kinds (.yaml 1)"),
         "folders in it are not searched; a pattern does that",
     ),
     Case(

@@ -14,7 +14,7 @@ from rich.control import Control
 from rich.segment import ControlType
 from rich.text import Text
 
-from onelook.errors import lost_if_full
+from onelook.errors import counted, lost_if_full
 from onelook.processes.memory import memory_held
 from onelook.settings.command_line import as_arguments
 from onelook.settings.series import PLACE, names_of
@@ -79,8 +79,9 @@ class ConsoleProgress(Callback):
         self._resume_command = shlex.join(["onelook", "train", "--resume", str(event.run_folder), *typed_again])
         self._say(f"{event.model_summary}, on {event.device}")
         self._say(
-            f"{event.num_train_images:,} images to train on, {event.num_val_images:,} to validate, "
-            f"{len(event.names)} classes; {event.batches_per_epoch:,} batches an epoch, {settings.imgsz} pixels"
+            f"{counted(event.num_train_images, 'image')} to train on, {event.num_val_images:,} to validate, "
+            f"{counted(len(event.names), 'class')}; {counted(event.batches_per_epoch, 'batch')} an epoch, "
+            f"{settings.imgsz} pixels"
         )
         if (event.start_epoch, event.start_batch) != (0, 0):
             self._say(f"resuming at epoch {event.start_epoch}, batch {event.start_batch}")
@@ -128,7 +129,7 @@ class ConsoleProgress(Callback):
         """Print how the run ended, the best epoch, and how to resume a stopped run."""
         if self._is_live:
             self._erase_line()
-        done = f"{event.epochs_done} {'epoch' if event.epochs_done == 1 else 'epochs'}"
+        done = counted(event.epochs_done, "epoch")
         best = f"; best: epoch {event.best_epoch}, fitness {event.best_fitness:.4f}" if event.best_epoch >= 0 else ""
         self._say(f"{event.reason} after {done}, {duration(event.seconds)}{best}")
         if event.reason == STOP_REQUESTED and self._saved is not None:
@@ -153,7 +154,7 @@ class ConsoleProgress(Callback):
             *(f"{name} {_number(loss)}" for name, loss in losses),
             memory_in_use(),
             f"lr {step.learning_rates[1]:.3g}",
-            f"{step.num_boxes} boxes",
+            counted(step.num_boxes, "box"),
             f"{step.imgsz} px",
         ]
         for part in more:
@@ -169,7 +170,7 @@ class ConsoleProgress(Callback):
         if step is not None and step.epoch == event.epoch:
             parts += [
                 f"lr {step.learning_rates[1]:.3g}",
-                f"{step.num_boxes} boxes",
+                counted(step.num_boxes, "box"),
                 f"{step.imgsz} px",
                 memory_in_use(),
             ]

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from onelook.callbacks.number_table import number_table
 from onelook.cli.command_result import CommandResult
+from onelook.errors import counted
 from onelook.recipes.anchors import AnchorStudy, draw_study, study_anchors
 from onelook.settings.anchors import AnchorSettings
 from onelook.settings.command_line import typed_options
@@ -19,7 +20,7 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     """Measure, look for better ones, draw."""
     study = study_anchors(typed_options(arguments, AnchorSettings), file=arguments.settings)
     small = f", {study.num_small:,} with a side below {SMALL_SIDE_PX:g} pixels" if study.num_small else ""
-    print(f"{len(study.sizes_px):,} labels at an image size of {study.settings.imgsz}{small}")
+    print(f"{counted(len(study.sizes_px), 'label')} at an image size of {study.settings.imgsz}{small}")
     console = Console()
     for table in (_summary(study), _maps("anchors", study.current, study), _maps("new anchors", study.found, study)):
         console.print()

@@ -6,6 +6,7 @@ import argparse
 
 from onelook.cli.command_result import CommandResult
 from onelook.data.split_folder import autosplit
+from onelook.errors import counted
 
 NEWLINE = b"\n"
 
@@ -21,5 +22,5 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     )
     counts = {split: path.read_bytes().count(NEWLINE) for split, path in lists.items()}
     for split, path in lists.items():
-        print(f"{split}: {counts[split]} images, listed in {path}")
+        print(f"{split}: {counted(counts[split], 'image')}, listed in {path}")
     return CommandResult({"lists": lists, "images": counts})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from onelook.cli.command_result import CommandResult
+from onelook.errors import counted
 from onelook.recipes.convert import convert
 
 
@@ -25,6 +26,6 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     if source.date:
         origin += f", written {source.date}"
     names = ", ".join(conversion.names[:10]) + (", ..." if len(conversion.names) > 10 else "")
-    print(f"{origin}: {conversion.num_parameters:,} parameters, {len(conversion.names)} classes ({names})")
+    print(f"{origin}: {conversion.num_parameters:,} parameters, {counted(len(conversion.names), 'class')} ({names})")
     print(f"all {conversion.num_tensors} tensors are in {conversion.path}")
     return CommandResult(conversion)

@@ -8,7 +8,7 @@ from typing import Any
 
 from onelook.cli.command_result import CommandResult
 from onelook.cli.detect_progress import DetectProgress
-from onelook.errors import DataError, OnelookError, combined
+from onelook.errors import DataError, OnelookError, combined, counted
 from onelook.inference.detection_results import DetectResult, described
 from onelook.inference.sources.live import LiveCount
 from onelook.recipes.detect import detect
@@ -23,8 +23,8 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     for count in result.live:
         print(_became(count))
     times = ", ".join(f"{name} {value:.1f}" for name, value in result.milliseconds.items())
-    images = "image" if result.num_frames == 1 else "images"
-    print(f"{result.num_frames} {images}, {result.frames_per_second:.1f} per second; milliseconds per image: {times}")
+    images = counted(result.num_frames, "image")
+    print(f"{images}, {result.frames_per_second:.1f} per second; milliseconds per image: {times}")
     if result.frames and not any(len(frame.detections) for frame in result.frames):
         print("no detections: try a lower `--conf-thres`, or train longer")
     if result.run_folder is not None:
@@ -52,5 +52,5 @@ def _problem(problems: Sequence[str]) -> OnelookError | None:
 
 
 def _became(count: LiveCount) -> str:
-    again = f", reconnected {count.reconnected} times" if count.reconnected else ""
-    return f"{count.name}: {count.taken} frames processed, {count.dropped} dropped{again}"
+    again = f", reconnected {counted(count.reconnected, 'time')}" if count.reconnected else ""
+    return f"{count.name}: {counted(count.taken, 'frame')} processed, {count.dropped} dropped{again}"

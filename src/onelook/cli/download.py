@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from onelook.cli.command_result import CommandResult
 from onelook.data.sets import PUBLIC_SETS
+from onelook.errors import counted
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.recipes.download import download
 from onelook.recipes.download_weights import download_weights
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     if settings.data in PUBLISHED_WEIGHTS:
         return _weights(settings)
     result = download(given, file=arguments.settings)
-    print(f"{len(result.fetched)} archives with {result.files:,} files are in {result.root}")
+    print(f"{counted(len(result.fetched), 'archive')}, {counted(result.files, 'file')}, unpacked to {result.root}")
     print(f"train with `--data {result.data}`")
     return CommandResult(result)
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from onelook.callbacks.number_table import number_table
 from onelook.cli.command_result import CommandResult
-from onelook.errors import SettingsError
+from onelook.errors import SettingsError, counted
 from onelook.recipes.evolve import EvolveResult, evolve
 from onelook.search.history import Row, ranked
 from onelook.settings.build import build_settings
@@ -52,7 +52,7 @@ def _line(row: Row, rows: Sequence[Row]) -> str:
     end = f" {row.note}" if row.note else " best so far" if is_best else ""
     state = "" if row.state == "complete" else f" {row.state}"
     results = f"fitness {row.fitness:.4f}, mAP50 {row.results[2]:.4f}, mAP50-95 {row.results[3]:.4f}"
-    return f"trial {row.generation}: {results}, {_epochs(row.epochs)}{state}{end}"
+    return f"trial {row.generation}: {results}, {counted(row.epochs, 'epoch')}{state}{end}"
 
 
 def _best_trials(result: EvolveResult) -> Table:
@@ -77,10 +77,10 @@ def _ending(result: EvolveResult) -> str:
     counts = {state: sum(row.state == state for row in result.rows) for state in ("complete", "pruned", "failed")}
     epochs = sum(row.epochs for row in result.rows)
     listed = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    done = f"{len(result.rows)} trials ({listed}), {_epochs(epochs)} trained"
+    done = f"{counted(len(result.rows), 'trial')} ({listed}), {counted(epochs, 'epoch')} trained"
     lines = [f"{done}; results are in {result.run_folder}"]
     if len(result.rows) < result.trials:
-        lines.append(f"{result.trials - len(result.rows)} of the {result.trials} trials are still running elsewhere")
+        lines.append(f"still running elsewhere: {result.trials - len(result.rows)} of the {result.trials} trials")
     if result.best is None:
         lines.append("no trial is complete, so there are no best hyperparameters")
     else:
@@ -88,7 +88,3 @@ def _ending(result: EvolveResult) -> str:
     if result.weights is not None:
         lines.append(f"weights of the best trial: {result.weights}")
     return "\n".join(lines)
-
-
-def _epochs(count: int) -> str:
-    return f"{count} epoch" if count == 1 else f"{count} epochs"

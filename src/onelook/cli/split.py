@@ -10,6 +10,7 @@ from rich.table import Table
 
 from onelook.callbacks.number_table import number_table
 from onelook.cli.command_result import CommandResult
+from onelook.errors import counted
 from onelook.recipes.split_dataset import SplitResult, split_dataset
 from onelook.settings.command_line import typed_options
 from onelook.settings.split import SplitSettings
@@ -19,7 +20,10 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     """Divide."""
     result = split_dataset(typed_options(arguments, SplitSettings), file=arguments.settings)
     total = sum(result.images[0].values())
-    print(f"{total:,} images" + (f" in {result.num_groups:,} groups" if result.num_groups < total else ""))
+    print(
+        f"{counted(total, 'image')}"
+        + (f" in {counted(result.num_groups, 'group')}" if result.num_groups < total else "")
+    )
     Console().print(_table(result))
     for path in result.data:
         print(path)

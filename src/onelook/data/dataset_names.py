@@ -16,7 +16,7 @@ from onelook.data.formats.listing_file import LISTINGS, read_listing
 from onelook.data.formats.parquet_file import parquet_files, read_parquet_file
 from onelook.data.formats.row_rules import RefusedRow
 from onelook.data.formats.visdrone_file import NAMES
-from onelook.errors import DataError, combined
+from onelook.errors import DataError, combined, counted
 from onelook.files.bounded import has_controls, printable, read_bounded
 
 logger = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ def _names_in_yaml(content: Mapping[str, Any], path: Path) -> tuple[str, ...]:
         raise DataError(f"{where}: class names are given twice: {ids}")
     if nc is not None and nc != len(texts):
         raise DataError(
-            f"{where}: `nc` is {nc}, but `names` has {len(texts)} classes, ids 0 to {len(texts) - 1}",
+            f"{where}: `nc` is {nc}, but `names` has {counted(len(texts), 'class')}, ids 0 to {len(texts) - 1}",
             hint="drop `nc`; it is not needed",
         )
     return texts

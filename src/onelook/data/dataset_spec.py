@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from onelook.data.dataset_names import names_of
 from onelook.data.image_files import IMAGE_SUFFIXES, exists, images_by_stem, images_in_folder, images_in_list
 from onelook.data.path_readings import folder_readings
-from onelook.errors import DataError
+from onelook.errors import DataError, counted
 from onelook.files.bounded import printable
 from onelook.files.yaml import load_yaml
 from onelook.settings.nearest_name import nearest_name
@@ -206,7 +206,9 @@ def split_images(spec: DatasetSpec, split: str) -> SplitImages:
     if not unique:
         raise _empty_split(spec, split, others)
     if len(unique) < len(found):
-        logger.warning("split `%s` names %d images more than once; each is used once", split, len(found) - len(unique))
+        logger.warning(
+            "split `%s` names %s more than once; each is used once", split, counted(len(found) - len(unique), "image")
+        )
     return SplitImages(unique, sorted(set(unread)))
 
 

@@ -66,7 +66,7 @@ def warn_of_repetitions(found: Sequence[Splits]) -> None:
     repeated = [path for path, count in counts.items() if count > 1]
     if repeated:
         logger.warning(
-            "%s images are validated on in more than one fold, such as `%s`: the folds are not independent",
+            "the folds are not independent: images that more than one fold validates on: %s, such as `%s`",
             f"{len(repeated):,}",
             printable(repeated[0]),
         )

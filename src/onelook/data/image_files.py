@@ -73,8 +73,8 @@ def images_in_folder(folder: Path) -> FolderImages:
                 (images if _is_file(entry) else irregular).append(entry.path)
     if irregular:
         logger.warning(
-            "%d entries below `%s` have the name of an image but are not regular files, first: `%s`",
-            len(irregular), printable(folder), printable(min(irregular)),
+            "below `%s`: entries with the name of an image that are not regular files: %d, first: `%s`",
+            printable(folder), len(irregular), printable(min(irregular)),
         )  # fmt: skip
     return FolderImages(sorted(images), others, sorted(unread))
 

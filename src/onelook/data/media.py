@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from onelook.data.ffmpeg_options import CAPTURE_OPTIONS, LOCAL_FILES
 from onelook.data.video_container import HEAD_BYTES, Container, read_container, video_kind
-from onelook.errors import DataError
+from onelook.errors import DataError, counted
 from onelook.files.atomic import temporary_of
 from onelook.files.bounded import printable, read_bounded
 from onelook.files.image_headers import MAX_PIXELS, DamagedImage, ShortOfBytes, read_header
@@ -152,8 +152,8 @@ class _Tally:
             signs = (is_exact, self.container.is_cut, self.num_failed, self._has_gaps(), is_much)
             return f"{missing} of {promised} frames cannot be decoded" if any(signs) else ""
         if self.num_failed:
-            return f"{self.num_failed} frames cannot be decoded, beside {self.num_good} that can"
-        return f"the file is cut off after {self.num_good} frames" if self.container.is_cut else ""
+            return f"{counted(self.num_failed, 'frame')} cannot be decoded, beside {self.num_good} that can"
+        return f"the file is cut off after {counted(self.num_good, 'frame')}" if self.container.is_cut else ""
 
     def _has_gaps(self) -> bool:
         """Whether frames that otherwise come evenly leave one out."""

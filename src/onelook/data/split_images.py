@@ -23,7 +23,7 @@ from onelook.data.scan.rules import ScanOptions
 from onelook.data.split_assignment import Array, balanced, by_hash, stratified
 from onelook.data.split_folder import list_line
 from onelook.data.splits import Splits, read_splits_of, scan_options
-from onelook.errors import DataError, SettingsError
+from onelook.errors import DataError, SettingsError, counted
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import printable, read_bounded
 from onelook.files.cache_folder import default_cache_folder
@@ -141,8 +141,8 @@ def split_by_share(spec: DatasetSpec, share: float, *, seed: int, stop: StopTest
     for split, chosen in images.items():
         if not chosen:
             raise DataError(
-                f"split `{split}` would have no image: there are {len(pool.paths)} images, and those that look alike "
-                "stay together",
+                f"split `{split}` would have no image: {counted(len(pool.paths), 'image')} in all, "
+                "and those that look alike stay together",
                 hint="give another share, or divide them by hand with `onelook split`",
             )
     return with_images(spec, images)

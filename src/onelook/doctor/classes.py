@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from onelook.data.dataset_spec import UNSPLIT
 from onelook.doctor.findings import Finding
 from onelook.doctor.statistics import CELL_PX, SplitStatistics
+from onelook.errors import counted
 from onelook.training.autoanchor import GOOD_RECALL, AnchorFit
 
 RARE_LABELS = 10
@@ -25,7 +26,7 @@ def class_findings(statistics: Statistics, names: Sequence[str]) -> Iterator[Fin
                 kind = "absent-class" if split in TRAINED_ON else "untested-class"
                 yield Finding(kind, split, "", f"class `{name}` has no label")
             elif split in TRAINED_ON and count < RARE_LABELS:
-                yield Finding("rare-class", split, "", f"class `{name}` has {count} label{'s' if count > 1 else ''}")
+                yield Finding("rare-class", split, "", f"class `{name}` has {counted(count, 'label')}")
     for split in TRAINED_ON & statistics.keys():
         counts = zip(statistics[split].class_labels, names, strict=True)
         present = [(count, name) for count, name in counts if count]

@@ -9,6 +9,7 @@ from typing import Any
 
 from onelook.data.scan.index import ScanResult
 from onelook.doctor.faults import FAULTS, SEVERITIES, Severity
+from onelook.errors import counted
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,15 @@ def by_severity(findings: Iterable[Finding]) -> dict[Severity, int]:
     return {severity: counts[severity] for severity in SEVERITIES}
 
 
-def counted(counts: Mapping[Severity, int]) -> str:
+def in_words(counts: Mapping[Severity, int]) -> str:
     """ "1 error, 2 warnings"; empty if there are none."""
-    return ", ".join(f"{count} {severity}{'s' if count != 1 else ''}" for severity, count in counts.items() if count)
+    return ", ".join(counted(count, severity) for severity, count in counts.items() if count)
 
 
 def verdict(findings: Iterable[Finding], refusal: str = "") -> str:
     """One sentence on the whole dataset; `refusal` is why it cannot be used, empty if it can."""
     counts = by_severity(findings)
-    summary = counted(counts)
+    summary = in_words(counts)
     if refusal:
         cure = "; fix the errors" if counts["error"] else ""
         return f"{summary or 'nothing found'}: refused, since {refusal}{cure}"

@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from onelook.errors import ModelError, SettingsError
+from onelook.errors import ModelError, SettingsError, counted
 from onelook.files.bounded import StrPath
 from onelook.models.detector import DetectionModel
 from onelook.models.fuse import fuse, halved
@@ -197,7 +197,7 @@ def refuse_other_names(
     """
     if len(names) != len(others):
         raise ModelError(
-            f"weights `{weights}` have {len(names)} classes, `{other}` has {len(others)}",
+            f"weights `{weights}` have {counted(len(names), 'class')}, `{other}` has {len(others)}",
             hint=hint or f"the weights know: {', '.join(names[:20])}",
         )
     pairs = enumerate(zip(names, others, strict=True))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from onelook.errors import counted
 from onelook.inference.byte_track import LOW_CONFIDENCE, ByteTrack
 from onelook.inference.image_inputs import Image, ImageInput, given_images
 from onelook.inference.image_result import ImageResult
@@ -30,7 +31,8 @@ class Detector:
         return self._predictor.settings
 
     def __repr__(self) -> str:
-        return f"<Detector of {len(self.names)} classes: {', '.join(self.names[:5])}{', ...' * (len(self.names) > 5)}>"
+        first = ", ".join(self.names[:5])
+        return f"<Detector of {counted(len(self.names), 'class')}: {first}{', ...' * (len(self.names) > 5)}>"
 
     def __call__(self, source: Any) -> ImageResult | list[ImageResult]:
         """What is in one image, or, for several, a list in their order.

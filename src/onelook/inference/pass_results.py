@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from onelook.errors import counted
 from onelook.models.detector import Branch
 from onelook.processes.process_group import ProcessGroup
 from onelook.structures.batch import ImageInfo
@@ -34,7 +35,7 @@ class PassResults:
         now = time.perf_counter()
         self._seconds[name] += now - self._mark
         self._mark = now
-        self._group.beat(f"in a validation, after {self.num_images} images")
+        self._group.beat(f"in a validation, after {counted(self.num_images, 'image')}")
 
     def add_losses(self, sums: list[float]) -> None:
         """Note the losses of the next batch, summed over its images."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from onelook.errors import CheckpointError
+from onelook.errors import CheckpointError, counted
 from onelook.files.bounded import printable
 from onelook.interop.foreign_weights import ForeignWeights, errors_named
 from onelook.interop.module_tree import ModuleTree, walk
@@ -161,7 +161,7 @@ def _names_of(model: Record, num_classes: Any) -> tuple[str, ...]:
         raise CheckpointError(f"the `names` of its classes are {described(given)}")
     names = tuple(str(name) for name in plain(list(given), "the list of its class names"))
     if len(names) != num_classes:
-        raise CheckpointError(f"it has {len(names)} class names for {described(num_classes)} classes")
+        raise CheckpointError(f"it has {counted(len(names), 'class name')} for {counted(num_classes, 'class')}")
     return names
 
 

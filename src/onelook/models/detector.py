@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from onelook.errors import ModelError
+from onelook.errors import ModelError, counted
 from onelook.models.blocks import HEADS
 from onelook.models.catalog import find_definition
 from onelook.models.definition import Anchors, Definition, read_definition
@@ -220,7 +220,7 @@ def create_model(
         definition = with_second_branch(definition, one_to_one)
     class_names = tuple(names) if names is not None else tuple(str(i) for i in range(definition.num_classes))
     if len(class_names) != definition.num_classes:
-        raise ModelError(f"{len(class_names)} class names for {definition.num_classes} classes")
+        raise ModelError(f"{counted(len(class_names), 'class name')} for {counted(definition.num_classes, 'class')}")
     skeleton = _probed(definition, where)
     target = torch.get_default_device()
     if target.type == "meta":

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from onelook.errors import ModelError
+from onelook.errors import ModelError, counted
 from onelook.models.activations import parse_activation
 from onelook.models.arguments import MAX_CHANNELS, bind_arguments
 from onelook.models.blocks import ANCHOR_HEADS, BLOCKS, HEADS, JOINING_BLOCKS, REPEATING_BLOCKS, WIDTH_BLOCKS
@@ -221,7 +221,9 @@ def _channels(
     if block == "Concat":
         return (), keywords, sum(channels)
     if block == "Sum" and keywords["num_inputs"] != len(channels):
-        raise ModelError(f"argument `num_inputs` is {keywords['num_inputs']}, but `from` names {len(channels)} rows")
+        raise ModelError(
+            f"argument `num_inputs` is {keywords['num_inputs']}, but `from` names {counted(len(channels), 'row')}"
+        )
     gain = keywords.get("gain", 2)
     channels_out = {"Contract": channels[0] * gain**2, "Expand": channels[0] // gain**2}.get(block, channels[0])
     return (), keywords, channels_out
@@ -246,7 +248,7 @@ def _head(
         raise ModelError("the model has no `anchors`, which this head needs", hint=f"expected {ANCHORS.expected}")
     if not isinstance(definition.anchors, int) and len(definition.anchors) != len(channels):
         raise ModelError(
-            f"`anchors` has {len(definition.anchors)} rows for a head of {len(channels)} maps",
+            f"`anchors` has {counted(len(definition.anchors), 'row')} for a head of {counted(len(channels), 'map')}",
             hint="give one row of anchors per map",
         )
     keywords = bind_arguments(BLOCKS[block], arguments[2:])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from onelook.errors import ModelError
+from onelook.errors import ModelError, counted
 from onelook.models.detector import DetectionModel
 
 
@@ -32,7 +32,7 @@ class TransferReport:
     new_classes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        by_name = f", the outputs of {len(self.classes)} classes by name" if self.classes else ""
+        by_name = f", the outputs of {counted(len(self.classes), 'class')} by name" if self.classes else ""
         return f"{self.copied} of {self.total} tensors reused{by_name}"
 
 

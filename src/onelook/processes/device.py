@@ -6,7 +6,7 @@ import platform
 
 import torch
 
-from onelook.errors import DeviceError, SettingsError
+from onelook.errors import DeviceError, SettingsError, counted
 
 
 def device_names(text: str) -> list[str]:
@@ -60,12 +60,12 @@ def select_device(text: str, local_rank: int = 0) -> torch.device:
     if int(name) >= count:
         if not text.strip():
             raise DeviceError(
-                f"process {local_rank} needs a GPU of its own, but this machine has {count} usable GPUs",
+                f"process {local_rank} needs a GPU of its own, but this machine has {counted(count, 'usable GPU')}",
                 hint=f"use `--nproc {count}` or `--device cpu`",
             )
         raise DeviceError(
-            f"setting `device` is `{text}`, but this machine has {count} usable GPUs",
-            hint=f"use a number from 0 to {count - 1}"
+            f"setting `device` is `{text}`, but this machine has {counted(count, 'usable GPU')}",
+            hint=("use 0" if count == 1 else f"use a number from 0 to {count - 1}")
             if count
             else "use `--device cpu`, or install a build of torch that fits your GPU",
         )
@@ -80,7 +80,7 @@ def describe_device(device: torch.device, num_processes: int = 1) -> str:
         text = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
     if device.type == "cpu":
         threads = torch.get_num_threads()
-        text = f"CPU ({platform.machine()}), {threads} thread{'s' if threads != 1 else ''}"
+        text = f"CPU ({platform.machine()}), {counted(threads, 'thread')}"
     return text if num_processes == 1 else f"{num_processes} processes, each {text}"
 
 

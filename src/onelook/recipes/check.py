@@ -16,7 +16,7 @@ from onelook.data.scan.index import ScanResult
 from onelook.data.scan.ledger import Ledger
 from onelook.data.scan.rules import ScanOptions, apply_rules
 from onelook.doctor.diagnosis import Diagnosis, DiagnosisOptions, diagnose
-from onelook.doctor.findings import Finding, by_severity, counted
+from onelook.doctor.findings import Finding, by_severity, in_words
 from onelook.doctor.fixed_copy import write_fixed
 from onelook.doctor.judge import judge_labels, open_judge, suspicion_findings
 from onelook.doctor.reading import Unlabelled, read_splits, require_splits, unlabelled_in
@@ -148,7 +148,7 @@ def _refusal(
     if not settings.strict or not (counts["error"] or counts["warning"]):
         return None
     return DataError(
-        f"`--strict` allows no error and no warning: dataset `{diagnosis.data}` has {counted({**counts, 'note': 0})}",
+        f"`--strict` allows no error and no warning: dataset `{diagnosis.data}` has {in_words({**counts, 'note': 0})}",
         hint="fix them, or leave out `--strict`",
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 from onelook.data.folds import fold_files, refuse_other_classes, warn_of_repetitions
 from onelook.data.split_images import training_splits
 from onelook.data.splits import Splits
-from onelook.errors import DataError, RunFolderError, SettingsError, combined
+from onelook.errors import DataError, RunFolderError, SettingsError, combined, counted
 from onelook.files.atomic import write_text_atomic
 from onelook.files.bounded import printable
 from onelook.files.yaml import dump_yaml, load_yaml
@@ -152,7 +152,7 @@ def _read(data: Sequence[Path], settings: FoldsSettings, stop: StopSignal) -> li
     refuse_other_classes(data, found)
     warn_of_repetitions(found)
     count = len({path for of in found for path in of.scans["val"].index.paths})
-    logger.info("%d folds of %s images in all, %d classes", len(data), f"{count:,}", len(found[0].names))
+    logger.info("%d folds of %s in all, %s", len(data), counted(count, "image"), counted(len(found[0].names), "class"))
     return found
 
 

@@ -112,7 +112,7 @@ def _require_full(splits: Sequence[Mapping[str, Array]], settings: SplitSettings
         empty = {split for split in (("train", "val") if settings.folds else wanted) if not len(one.get(split, ()))}
         if empty:
             raise DataError(
-                f"split `{min(empty)}` would have no image: there are {num_groups} images or groups to divide",
+                f"split `{min(empty)}` would have no image; images or groups to divide: {num_groups}",
                 hint="take other fractions, fewer folds, another seed, or `--stratify`",
             )
 

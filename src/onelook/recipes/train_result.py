@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from onelook.errors import RunFolderError
+from onelook.errors import RunFolderError, counted
 from onelook.recipes.report import report_finished_run
 from onelook.reports.run_record import read_run
 from onelook.runs.run_dir import RunDir
@@ -42,7 +42,7 @@ class TrainResult:
 
     def __str__(self) -> str:
         found, done = self.metrics, self.outcome
-        epochs = f"{done.epochs_done} epochs, best {done.best_epoch}" if done.best_epoch >= 0 else "no epoch"
+        epochs = f"{counted(done.epochs_done, 'epoch')}, best {done.best_epoch}" if done.best_epoch >= 0 else "no epoch"
         return "\n".join(
             (
                 f"run folder   {self.run_folder}",
@@ -50,7 +50,7 @@ class TrainResult:
                 f"last weights {self.last}",
                 f"ended        {done.reason}, {epochs}, {duration(done.seconds)}",
                 f"classes      {len(self.names)}",
-                f"images       {found.num_images:,} with {found.num_labels:,} labels to validate",
+                f"images       {found.num_images:,} with {counted(found.num_labels, 'label')} to validate",
                 f"precision    {found.precision:.4f}",
                 f"recall       {found.recall:.4f}",
                 f"mAP50        {found.map50:.4f}",

@@ -12,6 +12,7 @@ from onelook.doctor.faults import FAULTS
 from onelook.doctor.findings import by_kind, by_severity
 from onelook.doctor.judge import LEAST_MAP50
 from onelook.doctor.statistics import QUANTILES
+from onelook.errors import counted
 from onelook.reports.html import render
 
 MAX_PER_KIND = 200
@@ -53,7 +54,7 @@ def check_page(diagnosis: Diagnosis, images: Sequence[CaptionedImage] = ()) -> s
         diagnosis=diagnosis,
         verdict=f"{diagnosis.verdict[:1].upper()}{diagnosis.verdict[1:]}",
         counts=counts,
-        figures=[*figures, *((split, f"{numbers.images:,} images") for split, numbers in statistics.items())],
+        figures=[*figures, *((split, counted(numbers.images, "image")) for split, numbers in statistics.items())],
         findings=by_kind(diagnosis.findings),
         faults=FAULTS,
         most=MAX_PER_KIND,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from onelook.drawing.thumbnail import thumbnail
-from onelook.errors import DataError
+from onelook.errors import DataError, counted
 from onelook.files.atomic import write_bytes_atomic, write_text_atomic
 from onelook.files.bounded import printable
 from onelook.metrics.image_outcomes import image_outcomes
@@ -73,7 +73,7 @@ def write_gallery(
     page = RunDir(folder).gallery
     write_text_atomic(page, text)
     megabytes = (num_bytes + len(text)) / 1e6
-    logger.info("%s images with their boxes: %s (%.1f MB)", f"{len(shown):,}", page, megabytes)
+    logger.info("%s with boxes: %s (%.1f MB)", counted(len(shown), "image"), page, megabytes)
 
 
 def _rows(boxes: Any, class_ids: Any, is_right: Any, scores: Any = None) -> list[list[float]]:

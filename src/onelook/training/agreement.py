@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from onelook.data.splits import Splits
-from onelook.errors import CheckpointError, SettingsError, combined
+from onelook.errors import CheckpointError, SettingsError, combined, counted
 from onelook.models.detector import DetectionModel
 from onelook.processes.process_group import ProcessGroup
 from onelook.settings.train import TrainSettings
@@ -64,7 +64,7 @@ def refuse_other_data(resumed: Resumed, splits: Splits) -> None:
     before, now = resumed.checkpoint.document["names"], list(splits.names)
     if before != now:
         changed = next((row for row in enumerate(zip(before, now, strict=False)) if row[1][0] != row[1][1]), None)
-        what = f"there were {len(before)} classes, now there are {len(now)}"
+        what = f"{counted(len(before), 'class')} then, {len(now)} now"
         if changed is not None and len(before) == len(now):
             what = f"class {changed[0]} was `{changed[1][0]}` and is `{changed[1][1]}`"
         raise CheckpointError(

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from onelook.errors import counted
 from onelook.settings.train import TrainSettings
 from onelook.training.families import Family
 from onelook.training.schedule import MIN_UPDATES, Schedule, nominal_batch
@@ -55,7 +56,7 @@ def settle(settings: TrainSettings, num_images: int, family: Family, *, num_clas
             settings = _where_unset(settings, family.short_runs)
         else:
             settled["optimizer"] = "SGD"
-        logger.info("run of %d updates: optimizer %s", updates, settled["optimizer"])
+        logger.info("run of %s: optimizer %s", counted(updates, "update"), settled["optimizer"])
     return settings.model_copy(update=settled)
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows
 from torch import Tensor
 
-from onelook.errors import MemoryShortage
+from onelook.errors import MemoryShortage, counted
 from onelook.inference.evaluator import prepare_images
 from onelook.losses.distillation import DistillationLoss
 from onelook.processes.memory import is_out_of_memory
@@ -182,10 +182,10 @@ class BatchGradient:
             torch.cuda.empty_cache()
         if group.is_first:
             logger.warning(
-                "out of memory at epoch %d, batch %d: from here on, at most %d images at a time",
+                "out of memory at epoch %d, batch %d: from here on, at most %s at a time",
                 progress.epoch,
                 progress.batch,
-                math.ceil(self._schedule.samples_in(0) / progress.micro_batches),
+                counted(math.ceil(self._schedule.samples_in(0) / progress.micro_batches), "image"),
             )
 
     def _usual_shapes(self) -> list[tuple[int, int, int]]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from time import monotonic
 
 from onelook.data.splits import Splits
-from onelook.errors import SettingsError
+from onelook.errors import SettingsError, counted
 from onelook.processes.stop_signal import StopSignal
 from onelook.training.eta import duration
 from onelook.training.loading import training_batches
@@ -46,7 +46,7 @@ def epochs_within_budget(data: Splits, model: RunModel, run: Run, *, stop: StopS
             hint=f"use `--time {needed:.2g}` or more, a smaller `--imgsz`, or a smaller model",
         )
     if run.group.is_first:
-        logger.info("%g hours: about %d epochs of %s", settings.time, epochs, duration(one_epoch))
+        logger.info("%g hours: about %s of %s", settings.time, counted(epochs, "epoch"), duration(one_epoch))
     return epochs
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from onelook.data.capacity import available_processors
-from onelook.errors import CheckpointError, RunFolderError, SettingsError
+from onelook.errors import CheckpointError, RunFolderError, SettingsError, counted
 from onelook.processes.launch_env import launch_id, restarts_so_far
 from onelook.processes.process_group import ProcessGroup
 from onelook.runs.checkpoint import Checkpoint
@@ -165,7 +165,7 @@ def _refuse_many_processes(before: TrainSettings, given: Mapping[str, Any]) -> N
     most = available_processors()
     if before.nproc > most and "nproc" not in given:
         raise SettingsError(
-            f"the run was computed in {before.nproc} processes, and this machine has {most} processors",
+            f"the run was computed in {before.nproc} processes, and this machine has {counted(most, 'processor')}",
             hint=f"say how many to start: `--nproc {most}`, or `--nproc {before.nproc}` all the same",
         )
 

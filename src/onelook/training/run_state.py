@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from torch import nn
 
+from onelook.errors import counted
 from onelook.processes.process_group import ProcessGroup
 from onelook.training.batch_gradient import micro_batches_for
 from onelook.training.families import create_loss
@@ -25,7 +26,7 @@ def change_length(model: RunModel, run: Run, state: TrainState, schedule: Schedu
     """The schedule of the run's new length, which the average of the weights and the loss follow, too."""
     changed = replace(schedule, length_changes=tuple(state.progress.length_changes))
     if run.group.is_first:
-        logger.info("the time allows %d epochs, not %d", changed.settings.epochs, schedule.settings.epochs)
+        logger.info("the time allows %s, not %d", counted(changed.settings.epochs, "epoch"), schedule.settings.epochs)
     balance = state.loss.balance
     state.loss = create_loss(model.model, run.settings, early=changed.early_share, closing=changed.closing_share)
     state.loss.balance = balance

@@ -133,7 +133,7 @@ def test_bad_rows_and_images_are_warned_of_once(tmp_path: Path, caplog: pytest.L
 
 def test_strict_scan_stops_with_a_list(tmp_path: Path) -> None:
     spec = make_dataset(tmp_path, {f"{n:02}": GOOD_ROW + "0 1 2\n" for n in range(30)}, images={"x.png": b"text"})
-    with pytest.raises(DataError, match="cannot use 1 images and 30 label rows") as error:
+    with pytest.raises(DataError, match="cannot use 1 image and 30 label rows") as error:
         scan_split(spec, "train", options=ScanOptions(strict=True))
     assert "... and 11 more" in str(error.value)
     assert "00.txt` line 2: 3 columns" in str(error.value)

@@ -16,6 +16,7 @@ import numpy as np
 from onelook.callbacks.installation import installed_version
 from onelook.callbacks.trackers.tracker import LabelledImage, RunSummary, ShowsBoxes, TrackedRun, Tracker
 from onelook.callbacks.trackers.worker import MISSING, Call, TrackerThread
+from onelook.errors import counted
 from onelook.runs.run_dir import RunDir
 from onelook.structures.detections import Detections
 from onelook.structures.results import metrics_row
@@ -113,9 +114,9 @@ class Detached(Callback):
         for thread in self._threads:
             if thread.is_on and self._num_dropped[thread.name]:
                 logger.warning(
-                    "tracker `%s` was too slow: images, boxes or models were left out %d times",
+                    "tracker `%s` was too slow: images, boxes or models were left out %s",
                     thread.name,
-                    self._num_dropped[thread.name],
+                    counted(self._num_dropped[thread.name], "time"),
                 )
             thread.wait(until - time.monotonic())
 

@@ -27,6 +27,7 @@ from onelook.data.formats.masks import box_of_mask
 from onelook.data.formats.object_rows import LARGEST, RowCollector, box_of_polygon, frame_of, shown
 from onelook.data.formats.one_file import images_of, one_file_source
 from onelook.data.formats.row_rules import RefusedRow, Values, may_be_corners
+from onelook.errors import counted
 from onelook.files.bounded import printable
 from onelook.files.fault_kinds import Remark
 
@@ -134,13 +135,13 @@ def _class_of(category_id: Any, categories: Mapping[int, str], class_of_name: Ma
     id_ = whole_id(category_id)
     name = categories.get(id_) if type(id_) is int else None
     if name is None:
-        reason = f"category id {shown(category_id)} is not among the {len(categories)} categories of the file"
+        reason = f"category id {shown(category_id)} is not among the {counted(len(categories), 'category')} of the file"
         raise RefusedRow(reason, "unknown class", shown(category_id))
     if class_of_name is None:
         return 0
     class_id = class_of_name.get(name, class_of_name.get(name.strip()))
     if class_id is None:
-        reason = f"category `{shown(name)}` is not among the {len(class_of_name)} classes"
+        reason = f"category `{shown(name)}` is not among the {counted(len(class_of_name), 'class')}"
         raise RefusedRow(reason, "unknown class", shown(name))
     return class_id
 

@@ -20,7 +20,7 @@ from onelook.data.formats.label_rows import LabelRows, RowProblem
 from onelook.data.formats.label_source import SizeHw
 from onelook.data.formats.object_rows import RowCollector, box_of_polygon, frame_of, shown
 from onelook.data.formats.row_rules import RefusedRow, Values
-from onelook.errors import DataError
+from onelook.errors import DataError, counted
 
 MAX_SIDE = 1 << 20
 """Longest side that a file may give for an image, pixels: larger ones are ignored."""
@@ -238,7 +238,7 @@ def _class_of(label: str, class_of_name: Mapping[str, int] | None) -> int:
     if not label:
         raise RefusedRow("no class is given")
     if label not in class_of_name:
-        reason = f"class `{shown(label)}` is not among the {len(class_of_name)} classes"
+        reason = f"class `{shown(label)}` is not among the {counted(len(class_of_name), 'class')}"
         raise RefusedRow(reason, "unknown class", shown(label))
     return class_of_name[label]
 

@@ -33,7 +33,7 @@ from onelook.data.formats.parquet_file import (
     read_parquet_file,
 )
 from onelook.data.formats.row_rules import RefusedRow
-from onelook.errors import DataError
+from onelook.errors import DataError, counted
 from onelook.files.atomic import new_folder, write_new
 from onelook.files.bounded import printable
 from onelook.files.cache_folder import default_cache_folder
@@ -153,7 +153,9 @@ def _class_of(value: Any, names: Sequence[str], class_of_name: Mapping[str, int]
     name = value if isinstance(value, str) else names[value] if 0 <= value < len(names) else None
     if name is None or name not in class_of_name:
         unknown = shown(value if name is None else name)
-        raise RefusedRow(f"class {unknown} is not among the {len(class_of_name)} classes", "unknown class", unknown)
+        raise RefusedRow(
+            f"class {unknown} is not among the {counted(len(class_of_name), 'class')}", "unknown class", unknown
+        )
     return class_of_name[name]
 
 
@@ -167,7 +169,7 @@ def _unpacked(file: ParquetFile) -> list[str]:
     names = sorted(os.listdir(folder))  # noqa: PTH208 - plain strings: a dataset has many files
     if len(names) != file.num_rows:
         raise DataError(
-            f"the cache folder `{printable(folder)}` has {len(names)} images of the {file.num_rows} in "
+            f"the cache folder `{printable(folder)}` has {counted(len(names), 'image')} of the {file.num_rows} in "
             f"`{printable(file.path)}`",
             hint="remove it; the images are unpacked again",
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from onelook.data.formats.listing import Corners, ListedImage, ListedObject, number_in
 from onelook.data.formats.object_rows import LARGEST, UNKNOWN_SIZE, shown
 from onelook.data.formats.row_rules import RefusedRow, without_mark
+from onelook.errors import counted
 
 MAX_BYTES = 1 << 23
 MAX_ROWS = 100_000
@@ -60,7 +61,9 @@ def _parsed(columns: list[str], num_classes: int, single_cls: bool) -> tuple[int
     if len(columns) == len(COLUMNS) + 1 and not columns[-1]:
         columns.pop()  # some of the published rows end with a comma
     if len(columns) != len(COLUMNS):
-        raise RefusedRow(f"{len(columns)} columns; a row has {len(COLUMNS)}, with commas between: {', '.join(COLUMNS)}")
+        raise RefusedRow(
+            f"{counted(len(columns), 'column')}; a row has {len(COLUMNS)}, with commas between: {', '.join(COLUMNS)}"
+        )
     numbers = [number_in(column, name) for name, column in zip(COLUMNS, columns, strict=True)]
     left, top, width, height, score, category = numbers[:6]
     if not (0 <= category < LARGEST and category.is_integer()):
@@ -74,6 +77,6 @@ def _parsed(columns: list[str], num_classes: int, single_cls: bool) -> tuple[int
     if score == 0:
         raise RefusedRow("its score is 0: it does not count", "ignored")
     if category > num_classes and not single_cls:
-        told = f"category {int(category)} is none of the {num_classes} classes"
+        told = f"category {int(category)} is none of the {counted(num_classes, 'class')}"
         raise RefusedRow(told, "unknown class", str(int(category)))
     return int(category), (left, top, left + width, top + height)

@@ -32,7 +32,7 @@ from onelook.data.formats.row_rules import (
     without_mark,
 )
 from onelook.data.formats.yolo_bulk import MAX_BULK_BYTES, parse_clean
-from onelook.errors import DataError
+from onelook.errors import DataError, counted
 from onelook.files.bounded import read_bounded
 from onelook.files.fault_kinds import Remark
 
@@ -241,12 +241,13 @@ def _numbers(line: bytes, num_classes: int | None, keypoint_columns: int) -> tup
             raise RefusedRow(f"column {position} is `{shown(column)}`, not a number{cure}")
     if keypoint_columns and len(columns) not in (5, 5 + keypoint_columns):
         raise RefusedRow(
-            f"{len(columns)} columns; with this `kpt_shape` a row has {5 + keypoint_columns}, or 5 without keypoints"
+            f"{counted(len(columns), 'column')}; with this `kpt_shape` a row has {5 + keypoint_columns}, "
+            "or 5 without keypoints"
         )
     if len(columns) == 6 and not keypoint_columns:
         raise RefusedRow("6 columns; a box has 5 (without a score), a polygon at least 7")
     if not keypoint_columns and len(columns) != 5 and (len(columns) < 7 or len(columns) % 2 == 0):
-        raise RefusedRow(f"{len(columns)} columns; a box has 5, a polygon an odd number from 7 on")
+        raise RefusedRow(f"{counted(len(columns), 'column')}; a box has 5, a polygon an odd number from 7 on")
     values = np.array([float(column) for column in columns])
     if not (np.abs(values) < LARGEST).all():
         raise RefusedRow(f"a number is larger than {LARGEST}")
@@ -254,6 +255,6 @@ def _numbers(line: bytes, num_classes: int | None, keypoint_columns: int) -> tup
     if class_id < 0 or not class_id.is_integer():
         raise RefusedRow(f"class id `{shown(columns[0])}` is not a whole number from 0 on")
     if num_classes is not None and class_id >= num_classes:
-        reason = f"class id {int(class_id)} is not below the {num_classes} classes"
+        reason = f"class id {int(class_id)} is not below the {counted(num_classes, 'class')}"
         raise RefusedRow(reason, "unknown class", str(int(class_id)))
     return int(class_id), values[1:]

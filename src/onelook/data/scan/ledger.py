@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from onelook.data.formats.label_rows import Outcome
+from onelook.errors import counted
 from onelook.files.fault_kinds import FaultKind
 from onelook.files.json_values import from_document
 
@@ -131,16 +132,16 @@ class Ledger:
                 "ignored": self.rows_ignored,
             }
         )
-        lines = [f"{self.images_listed} images: {images}", f"{self.rows_read} label rows: {rows}"]
+        lines = [f"{counted(self.images_listed, 'image')}: {images}", f"{counted(self.rows_read, 'label row')}: {rows}"]
         if self.files_passed_over:
             kinds = Counter(entry.kind for entry in self.of("passed over"))
             unread, unlisted = kinds["unread-image"], kinds["unlisted-image"]
             files = {
-                "images with an unsupported format or suffix": unread,
-                "images that are not listed": unlisted,
-                "label files without an image": self.files_passed_over - unread - unlisted,
+                "of an unsupported format or suffix": unread,
+                "not listed": unlisted,
+                "with labels but no image": self.files_passed_over - unread - unlisted,
             }
-            lines.append(f"{self.files_passed_over} other files are not used: {_parts(files)}")
+            lines.append(f"{counted(self.files_passed_over, 'other file')} not used: {_parts(files)}")
         return "\n".join(f"{self.split}: {line}" for line in lines)
 
     def to_json(self) -> str:

@@ -12,6 +12,7 @@ from onelook.data.formats.label_rows import RowProblem
 from onelook.data.formats.label_source import LabelSource
 from onelook.data.scan.files import ScanChunk
 from onelook.data.scan.ledger import Ledger, LedgerEntry, rows_by_outcome
+from onelook.errors import counted
 from onelook.files.bounded import printable
 from onelook.files.fault_kinds import Remark
 
@@ -50,7 +51,7 @@ def entries_of(source: LabelSource, chunk: ScanChunk, problems: Mapping[int, Rem
             told = tuple(problem for problem in told if problem.outcome == "unknown class")
         yield from (_entry(file, problem) for problem in told)
         if place in chunk.image_problems and (rows := int(chunk.labels.rows_read[place]) - len(told)):
-            reason = f"{rows} rows of an image that cannot be used"
+            reason = f"{counted(rows, 'row')} of an image that cannot be used"
             yield LedgerEntry(file, 0, "", reason, "refused", rows, kind="of-unusable-image")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from onelook.data.dataset_spec import UNSPLIT, DatasetSpec
 from onelook.data.scan.ledger import Ledger, LedgerEntry
-from onelook.errors import DataError, OnelookError, combined
+from onelook.errors import DataError, OnelookError, combined, counted
 from onelook.files.bounded import printable
 from onelook.files.fault_kinds import FaultKind
 from onelook.files.image_headers import MAX_PIXELS
@@ -56,7 +56,8 @@ def apply_rules(ledger: Ledger, spec: DatasetSpec, options: ScanOptions, *, firs
     if options.strict and bad:
         raise combined(
             DataError,
-            f"split `{ledger.split}`: cannot use {ledger.images_unusable} images and {ledger.rows_refused} label rows:",
+            f"split `{ledger.split}`: cannot use {counted(ledger.images_unusable, 'image')} "
+            f"and {counted(ledger.rows_refused, 'label row')}:",
             [str(entry) for entry in bad],
             hint="fix them, or leave out `--strict` to continue without them",
         )
@@ -100,9 +101,9 @@ def warn_of_crowds(index: DatasetIndex, split: str, max_det: int) -> None:
     if crowded:
         image, count = max(crowded, key=lambda one: one[1])
         logger.warning(
-            "split `%s`: %d images have more labels than the %d detections of an image that count, up to %d in `%s`: "
+            "split `%s`: %s with more labels than the %d detections of an image that count, up to %d in `%s`: "
             "even perfect detections would miss some; use `--max-det %d`",
-            split, len(crowded), max_det, count, printable(index.paths[image]), count,
+            split, counted(len(crowded), "image"), max_det, count, printable(index.paths[image]), count,
         )  # fmt: skip
 
 
@@ -118,8 +119,8 @@ def _unknown_classes(unknown: list[LedgerEntry], split: str, spec: DatasetSpec) 
         )
     return combined(
         DataError,
-        f"split `{split}`: {what} the {len(spec.names)} classes "
-        f"of `{printable(spec.path)}`, in {len(unknown)} label rows:",
+        f"split `{split}`: {what} the {counted(len(spec.names), 'class')} "
+        f"of `{printable(spec.path)}`, in {counted(len(unknown), 'label row')}:",
         [str(entry) for entry in unknown],
         hint=f"{cure}; or count all as one class with `--single-cls`",
     )
@@ -137,7 +138,8 @@ def _require_labels(ledger: Ledger, spec: DatasetSpec, first_label: str | None) 
         bad = [str(entry) for entry in ledger.of("refused", "ignored", "unusable image")]
         raise combined(
             DataError,
-            f"split `{ledger.split}`: {usable} images, and not one label that can be used{':' if bad else ''}",
+            f"split `{ledger.split}`: {counted(usable, 'image')}, and not one label that can be used"
+            + (":" if bad else ""),
             bad[:3],
             hint="check the label files; if these are all background, add `--allow-unlabelled`",
         )

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from onelook.data.capacity import available_processors
 from onelook.data.media import VIDEO_SUFFIXES, is_still, media_kind, video_frames, video_info
-from onelook.errors import DataError, combined
+from onelook.errors import DataError, combined, counted
 from onelook.files.bounded import printable, read_bounded
 from onelook.files.image_bands import BandedImage, banded_image
 from onelook.files.image_headers import MAX_PIXELS
@@ -137,7 +137,7 @@ def _media_of(paths: list[Path], origin: str, *, deeper: str = "") -> list[Path]
         counts["no regular file"] = irregular
     others = ", ".join(f"{suffix} {count}" for suffix, count in counts.most_common(8))
     if not media:
-        seen = f"{counts.total()} files of other kinds ({others})" if counts else "no files"
+        seen = f"{counted(counts.total(), 'file')} of other kinds ({others})" if counts else "no files"
         known = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES))
         has_folders = any(path.is_dir() for path in paths)
         hint = deeper if deeper and has_folders else f"known are {known}"
@@ -188,7 +188,7 @@ def _listed(list_path: Path) -> list[Path]:
     if problems:
         raise combined(DataError, f"list `{printable(list_path)}` names files that are missing:", problems)
     if num_turned:
-        logger.warning("list `%s`: `\\` is read as `/` in %d lines", printable(list_path), num_turned)
+        logger.warning("list `%s`: `\\` is read as `/` in %s", printable(list_path), counted(num_turned, "line"))
     if not found:
         raise DataError(f"list `{printable(list_path)}` names no file", hint="one path a line")
     return found

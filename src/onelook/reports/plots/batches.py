@@ -14,6 +14,7 @@ import numpy.typing as npt
 from onelook.drawing.boxes import draw_detections
 from onelook.drawing.lettering import paste_patch, shortened, text_patch
 from onelook.drawing.palette import BLACK, WHITE
+from onelook.errors import counted
 from onelook.files.atomic import write_bytes_atomic
 from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.structures.batch import Batch
@@ -87,8 +88,8 @@ def plot_labels_and_predictions(
         right = draw_detections(view, found.boxes[kept] * gain, found.class_ids[kept], found.scores[kept], names)
         cells.append(
             _beside(
-                _captioned(left, f"{file}: {_count(len(own.class_ids), 'label')}"),
-                _captioned(right, f"{_count(int(kept.sum()), 'box', 'boxes')} above {CONF_THRES:g}"),
+                _captioned(left, f"{file}: {counted(len(own.class_ids), 'label')}"),
+                _captioned(right, f"{counted(int(kept.sum()), 'box')} above {CONF_THRES:g}"),
             )
         )
     write_image(path, _grid(cells, pairs_per_row))
@@ -152,7 +153,3 @@ def _grid(cells: Sequence[Image], num_columns: int) -> Image:
         rows.append(canvas)
     margin = np.full((GUTTER_PX, num_columns * (width + 2 * GUTTER_PX), 3), WHITE, np.uint8)
     return np.concatenate([margin, *rows])
-
-
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onelook.drawing.lettering import shortened, shown_name
+from onelook.errors import counted
 from onelook.reports.plots.style import MUTED_COLOUR, colour_of, light_grid, plain_log_axis, write_placeholder
 from onelook.structures.metrics import Array
 
@@ -86,6 +87,6 @@ def _draw_ranks(axes: Axes, sorted_counts: Array) -> None:
     plain_log_axis(axes, "y")
     axes.set(ylim=(0.8, None), xlim=(1, len(ranks)), xlabel="Rank", ylabel="Labels")
     num_empty = int((sorted_counts == 0).sum())
-    title = f"All {len(ranks)} classes"
+    title = f"All {counted(len(ranks), 'class')}"
     axes.set_title(f"{title}, {num_empty} without labels" if num_empty else title)
     light_grid(axes)
