@@ -66,6 +66,16 @@ def test_a_damaged_video_is_processed_to_its_end_and_named(photos: Path, weights
     assert len(list(video_frames(result.run_folder / "a.mp4"))) == counts["a.mp4"]
 
 
+def test_two_problems_of_one_file_are_not_two_files(
+    photos: Path, weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, good = photos / "a.jpg", photos / "b.png"
+    bad.write_bytes(b"\xff\xd8\xff\xe0")
+    write_image(good, spotted())
+    assert len(run(weights, photos, source=[bad, bad, good]).problems) == 2
+    assert "2 problems in 2 files" in caplog.text
+
+
 def test_what_cannot_be_drawn_stops_nothing_else(photos: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_image(photos / "a.png", np.zeros((16, 16400, 3), np.uint8))
     (photos / "a.webp").write_bytes((photos / "a.png").read_bytes())  # WebP has no such sizes, PNG has

@@ -381,7 +381,7 @@ def test_detection_goes_on_after_a_bad_image_and_says_so_at_the_end(
     assert outcome.code == 65
     warning, error, hint = outcome.err.splitlines()
     assert hint == "hint: everything else was processed; try again with intact files"
-    assert warning == "warning: 1 of 4 files could not be used in full"
+    assert warning == "warning: 1 problem in 4 files"
     assert error.startswith("error: ") and "test/001.jpg` cannot be used: the JPEG is truncated" in error
     assert sorted(path.name for path in Path("runs/detect/exp/labels").iterdir()) == ["000.txt", "002.txt", "003.txt"]
     assert state_of(home.data) == before

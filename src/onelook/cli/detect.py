@@ -48,7 +48,7 @@ def _problem(problems: Sequence[str]) -> OnelookError | None:
     hint = "everything else was processed; try again with intact files"
     if len(problems) == 1:
         return DataError(problems[0], hint=hint)
-    return combined(DataError, f"{len(problems)} files or streams could not be used in full:", problems, hint=hint)
+    return combined(DataError, "not every file or stream could be used in full:", problems, hint=hint)
 
 
 def _became(count: LiveCount) -> str:

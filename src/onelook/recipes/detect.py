@@ -13,7 +13,7 @@ from typing import Any
 
 from onelook.callbacks.detection_files import DetectionFiles, FrameWriter
 from onelook.drawing.window import Window
-from onelook.errors import DataError, SettingsError
+from onelook.errors import DataError, SettingsError, counted
 from onelook.exports.opening import load_runnable
 from onelook.files.bounded import StrPath
 from onelook.inference.detection_results import DetectResult, FrameResult
@@ -86,7 +86,7 @@ def detect(
         spent = time.perf_counter() - begun
         stop.check()
     if problems:
-        logger.warning("%d of %d files could not be used in full", len(problems), len(reading.file_numbers))
+        logger.warning("%s in %s", counted(len(problems), "problem"), reading.amount)
     seconds = {**frame_predictor.seconds, "write": writer.seconds}
     return DetectResult(
         frames=tuple(kept),

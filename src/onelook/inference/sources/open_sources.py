@@ -9,7 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from onelook.errors import DataError, OnelookError, SettingsError, combined
+from onelook.errors import DataError, OnelookError, SettingsError, combined, counted
 from onelook.inference.sources.addresses import shown_source
 from onelook.inference.sources.download import download
 from onelook.inference.sources.files import is_video, read_frames
@@ -43,6 +43,11 @@ class OpenSources:
         """Whether all sources are images whose names are distinct numbers."""
         paths = list(self.file_numbers)
         return bool(paths) and are_numbers([path.stem for path in paths]) and not any(map(is_video, paths))
+
+    @property
+    def amount(self) -> str:
+        """How many files or streams there are, in words."""
+        return counted(len(self.live), "stream") if self.live else counted(len(self.file_numbers), "file")
 
     def problems(self, of_files: Sequence[DataError]) -> tuple[str, ...]:
         """What could not be used or broke off, each with its reason: files, then live sources."""
