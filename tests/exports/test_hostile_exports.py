@@ -17,7 +17,9 @@ from colours import colour_detector, images, plan_of
 from onnx import helper, numpy_helper
 
 from onelook.errors import CheckpointError, ModelError, OnelookError
+from onelook.exports.folder import write_folder_metadata
 from onelook.exports.metadata import Metadata
+from onelook.exports.ncnn import open_ncnn
 from onelook.exports.onnx import METADATA_KEY, open_onnx
 from onelook.exports.openvino import export_openvino, open_openvino
 from onelook.exports.plan import Images
@@ -177,3 +179,15 @@ def test_forged_metadata_beside_an_openvino_file_is_found_out(openvino_folder: P
     (tmp_path / "metadata.json").write_text(json.dumps(metadata | {"names": ["red"]}))
     with pytest.raises(OnelookError, match=r"gives \(1, 96, 7\), expected 1 x boxes x 6"):
         open_openvino(tmp_path, CPU).predict(images(1, 64, 96))
+
+
+@pytest.mark.parametrize("text", ["2 2\nInput a 0 1 a\nInput b 0 1 b\n", "1 1\nMemoryData a 0 1 a 0=1\n"])
+def test_a_network_of_ncnn_without_exactly_one_input_is_refused(text: str, tmp_path: Path) -> None:
+    pytest.importorskip("ncnn")
+    write_folder_metadata(tmp_path, HONEST)
+    (tmp_path / "model.ncnn.param").write_text(f"7767517\n{text}")
+    (tmp_path / "model.ncnn.bin").write_bytes(bytes(4))
+    with pytest.raises(
+        CheckpointError, match=r"`model\.ncnn\.param` has [02] inputs, and one is expected\nhint: export"
+    ):
+        open_ncnn(tmp_path, CPU)

@@ -39,9 +39,11 @@ def open_litert(folder: Path, device: torch.device) -> ExportedModel:
         try:
             interpreter = Interpreter(model_content=data, num_threads=torch.get_num_threads())
             interpreter.allocate_tensors()
-        except (RuntimeError, ValueError) as problem:
+            source, target = (
+                of()[0]["index"] for of in (interpreter.get_input_details, interpreter.get_output_details)
+            )
+        except (RuntimeError, ValueError, IndexError) as problem:
             raise damaged(folder, problem) from problem
-    source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 
     def run(images: Images) -> Images:
         interpreter.set_tensor(source, images)

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from onelook.errors import ModelError
+from onelook.errors import ModelError, counted
 from onelook.exports.folder import file_of, read_folder_metadata, require_cpu, write_folder_metadata
 from onelook.exports.onnx import damaged
 from onelook.exports.plan import ExportPlan, HeadMaps, Images
@@ -64,11 +64,13 @@ def open_ncnn(folder: Path, device: torch.device) -> ExportedModel:
         setattr(net.opt, name, False)  # the same numbers on every processor
     if net.load_param(str(file_of(folder, PARAM))) or net.load_model(str(file_of(folder, WEIGHTS))):
         raise damaged(folder, ValueError("ncnn refuses its files"))
-    (source,), outputs = net.input_names(), net.output_names()
+    sources, outputs = net.input_names(), net.output_names()
+    if len(sources) != 1:
+        raise damaged(folder, ValueError(f"`{PARAM}` has {counted(len(sources), 'input')}, and one is expected"))
 
     def run(images: Images) -> list[Images]:
         extractor = net.create_extractor()
-        extractor.input(source, ncnn.Mat(images[0]).clone())
+        extractor.input(sources[0], ncnn.Mat(images[0]).clone())
         return [np.array(extractor.extract(name)[1])[None] for name in outputs]
 
     return ExportedModel(metadata, run, label=folder.name)
