@@ -72,7 +72,8 @@ def test_two_problems_of_one_file_are_not_two_files(
     bad, good = photos / "a.jpg", photos / "b.png"
     bad.write_bytes(b"\xff\xd8\xff\xe0")
     write_image(good, spotted())
-    assert len(run(weights, photos, source=[bad, bad, good]).problems) == 2
+    (photos / "all.txt").write_text("a.jpg\na.jpg\nb.png\n")
+    assert len(run(weights, photos / "all.txt", project=photos.parent / "runs").problems) == 2
     assert "2 problems in 2 files" in caplog.text
 
 

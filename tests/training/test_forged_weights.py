@@ -14,7 +14,7 @@ from colours import colour_detector
 
 from onelook.errors import CheckpointError
 from onelook.runs.checkpoint import encode
-from onelook.training.weights import load_detector
+from onelook.training.weights import load_detector, read_weights
 
 GONE = object()
 
@@ -127,3 +127,9 @@ def test_tensors_that_do_not_belong_are_named(tmp_path: Path) -> None:
 def test_the_genuine_one_is_read(tmp_path: Path) -> None:
     assert load_detector(forged(tmp_path / "a.safetensors")).names == ("red", "green")
     assert json.dumps(genuine()[1])
+
+
+def test_a_folder_of_an_export_is_called_no_run_and_its_checkpoint_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="are a folder without the best weights of a run") as refused:
+        read_weights(tmp_path)
+    assert "cannot be trained, the checkpoint it was made of" in str(refused.value)
