@@ -138,6 +138,7 @@ LINES = [
     ("info yolox-nan", 3, "`onelook download yolox-nano`, then `--weights yolox-nano`"),
     ("info yolox-tiyn.pth", 3, "`onelook download yolox-tiny`"),
     ("info yolov8-large", 3, "`onelook download yolox-l`"),
+    *((line, 64, "`.` is the current folder") for line in ("autosplit ''", "autosplit . --output=", "convert ''")),
     ("info empty", 3, "give a run folder, such as `runs/train/exp`"),
 ]
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from onelook.errors import SettingsError
 from onelook.settings.anchors import AnchorSettings
 from onelook.settings.benchmark import BenchmarkSettings
 from onelook.settings.check import CheckSettings
@@ -24,6 +25,12 @@ from onelook.settings.train import TrainSettings
 from onelook.settings.validate import ValidateSettings
 
 
+def _path(text: str) -> Path:
+    if not text:
+        raise SettingsError("a path is empty", hint="give one (`.` is the current folder), or leave it out")
+    return Path(text)
+
+
 def _of_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="shipped names or YAML files; all shipped by default")
     parser.add_argument("--rows", action="store_true", help="also list the rows of the layer tables")
@@ -31,10 +38,10 @@ def _of_models(parser: argparse.ArgumentParser) -> None:
 
 def _of_convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "weights", type=Path, help="checkpoint of Onelook, or of YOLOv5 6.0 to 7.0 (.pt; no code in it is run)"
+        "weights", type=_path, help="checkpoint of Onelook, or of YOLOv5 6.0 to 7.0 (.pt; no code in it is run)"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="PATH", help="file to write (default: beside weights, as in best-half.safetensors)"
+        "--out", type=_path, metavar="PATH", help="file to write (default: beside weights, as in best-half.safetensors)"
     )
     parser.add_argument("--exist-ok", action="store_true", help="replace an existing file")
     parser.add_argument(
@@ -47,9 +54,13 @@ def _of_convert(parser: argparse.ArgumentParser) -> None:
 
 
 def _of_autosplit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", type=Path, help="folder of images, searched recursively")
+    parser.add_argument("images", type=_path, help="folder of images, searched recursively")
     parser.add_argument(
-        "--output", type=Path, default=Path(), metavar="PATH", help="folder for the lists (default: the current folder)"
+        "--output",
+        type=_path,
+        default=Path(),
+        metavar="PATH",
+        help="folder for the lists (default: the current folder)",
     )
     parser.add_argument(
         "--fractions",
