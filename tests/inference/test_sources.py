@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from onelook.data.media import VideoWriter
-from onelook.errors import DataError
+from onelook.errors import DataError, SettingsError
 from onelook.files.images import write_image
 from onelook.inference.sources.files import find_media, read_frames
 
@@ -104,10 +104,11 @@ def test_missing_entries_of_a_list_are_named_with_their_lines(folder: Path) -> N
         ("cams.streams", "is a list of streams"),
         ("no/such/file.jpg", "does not exist"),
         ("no/such/*.jpg", "no image or video in pattern"),
+        ("x" * 300, "is no path"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_name(source: str, words: str) -> None:
-    with pytest.raises(DataError, match=words):
+    with pytest.raises((DataError, SettingsError), match=words):
         find_media(source)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pydantic import BaseModel
 
 from onelook.errors import SettingsError
@@ -196,5 +197,17 @@ def test_numbers_stand_where_the_command_line_takes_their_text() -> None:
     settings = build_settings(TrainSettings, given)
     assert (settings.device, settings.name, settings.imgsz, settings.epochs) == ("0", "7", 320, 3)
     assert build_settings(ValidateSettings, {"weights": "a.pt", "data": "a.yaml", "imgsz": np.int64(320)}).imgsz == 320
+    assert build_settings(TrainSettings, {"device": torch.device("cuda", 1)}).device == "cuda:1"
     with pytest.raises(SettingsError, match="device"):
         build_settings(TrainSettings, {"device": True})
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "y/" + "x" * 300, "xyz/" * 1200, "a\0b"])
+@pytest.mark.parametrize("name", ["data", "weights", "hyp", "project", "transforms", "resume"])
+def test_what_no_disk_can_hold_is_no_path(name: str, path: str) -> None:
+    with pytest.raises(SettingsError, match=f"setting `{name}` is no path"):
+        build_settings(TrainSettings, {name: Path(path) if name == "project" else path})
+    with pytest.raises(SettingsError, match="setting `source` is no path"):
+        build_settings(DetectSettings, {"weights": "a.pt", "source": ["a.jpg", path]})
+    address = "https://example.org/a.jpg?key=" + "x" * 300
+    assert build_settings(DetectSettings, {"weights": "a.pt", "source": address}).source == [address]

@@ -11,12 +11,15 @@ from contextlib import contextmanager
 from io import FileIO
 from typing import Any
 
-from onelook.errors import CONTROLS, DataError
+from onelook.errors import CONTROLS, DataError, SettingsError
 
 StrPath = str | os.PathLike[str]
 
 READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 """Flags to open a file of unknown origin: a pipe under its name does not block."""
+
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 4095
+"""What file systems take."""
 
 
 def read_bounded(path: StrPath, max_bytes: int, *, prefix: bool = False) -> bytes:
@@ -120,6 +123,18 @@ def file_digest(path: StrPath, max_bytes: int) -> bytes:
     except DataError:
         return b""
     return digest.digest()
+
+
+def refuse_impossible(what: str, path: StrPath) -> None:
+    """Raise SettingsError if no disk can hold `path`, which is not an address; `what` names it in the message."""
+    data = os.fsencode(path)
+    if b"://" in data:
+        return
+    if b"\0" in data or len(data) > MAX_PATH_BYTES or max(map(len, data.split(b"/"))) > MAX_NAME_BYTES:
+        why = "has a null character" if b"\0" in data else f"is too long: it starts with `{printable(data[:40])}`"
+        raise SettingsError(
+            f"{what} is no path: it {why}", hint=f"a name has at most {MAX_NAME_BYTES} bytes, none of them 0"
+        )
 
 
 def has_controls(text: str) -> bool:

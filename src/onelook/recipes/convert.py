@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onelook.errors import CheckpointError, SettingsError
-from onelook.files.bounded import printable
+from onelook.files.bounded import printable, refuse_impossible
 from onelook.interop.yolov5_weights import SUFFIXES
 from onelook.models.fuse import fuse as fused
 from onelook.runs.checkpoint import save_checkpoint
@@ -60,6 +60,8 @@ def convert(
         SettingsError: `out` is taken or has another suffix, or there is nothing to change.
         OSError: `out` cannot be written.
     """
+    for name, path in (("weights", weights), ("out", out or "")):
+        refuse_impossible(f"setting `{name}`", path)
     weights = Path(file_of_run(weights))
     is_foreign = weights.suffix.lower() in SUFFIXES
     if not is_foreign and weights.suffix != OUR_SUFFIX:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onelook.errors import RunFolderError
+from onelook.files.bounded import refuse_impossible
 from onelook.runs.folds_folder import FoldsFolder, folds_folder_around
 from onelook.runs.own_checkpoints import has_checkpoint
 from onelook.runs.run_dir import RunDir
@@ -52,4 +53,6 @@ def folder_to_resume(given: Mapping[str, Any]) -> FoldsFolder | None:
     if not asked or (given.get("folds") and asked is True):
         return None
     project = Path(given.get("project", TrainSettings.model_fields["project"].default))
-    return folds_folder_around(newest_run(project) if asked is True else Path(str(asked)))
+    if asked is not True:
+        refuse_impossible("setting `resume`", asked)
+    return folds_folder_around(newest_run(project) if asked is True else Path(asked))

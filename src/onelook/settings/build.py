@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from onelook.errors import SettingsError, combined
+from onelook.files.bounded import refuse_impossible
 from onelook.files.yaml import line_of, load_yaml
 from onelook.settings.foreign_names import MEANT, our_name
 from onelook.settings.hyperparameters import Hyperparameters
@@ -145,6 +146,11 @@ def _as_typed(kind: type[BaseModel], name: str, value: Any, file: Path | None) -
     annotation = kind.model_fields[name].annotation
     if isinstance(value, Integral) and not isinstance(value, bool):  # NumPy's too
         value = str(value) if annotation is str else int(value)
+    if name == "device" and type(value).__module__ == "torch":  # a `torch.device`, known without importing torch
+        value = str(value)
+    for one in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(one, str | os.PathLike):
+            refuse_impossible(f"setting `{name}`", one)
     if name in _FILES:
         _refuse_addresses(name, value)
     if annotation in (Path, Path | None, list[Path]) or name in ("resume", "resume_evolve"):

@@ -10,6 +10,7 @@ from typing import Any
 
 from onelook.data.capacity import available_processors
 from onelook.errors import CheckpointError, RunFolderError, SettingsError, counted
+from onelook.files.bounded import refuse_impossible
 from onelook.processes.launch_env import launch_id, restarts_so_far
 from onelook.processes.process_group import ProcessGroup
 from onelook.runs.checkpoint import Checkpoint
@@ -138,6 +139,7 @@ def _interrupted(given: Mapping[str, Any], file: Path | None) -> Mapping[str, An
 
 
 def _open(path: Path) -> tuple[RunDir, Checkpoint]:
+    refuse_impossible("setting `resume`", path)
     if path.suffix == ".safetensors" and not path.exists():
         raise CheckpointError(
             f"checkpoint `{path}` does not exist",

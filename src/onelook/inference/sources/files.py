@@ -15,7 +15,7 @@ import numpy.typing as npt
 from onelook.data.capacity import available_processors
 from onelook.data.media import VIDEO_SUFFIXES, is_still, media_kind, video_frames, video_info
 from onelook.errors import DataError, combined, counted
-from onelook.files.bounded import printable, read_bounded
+from onelook.files.bounded import printable, read_bounded, refuse_impossible
 from onelook.files.image_bands import BandedImage, banded_image
 from onelook.files.image_headers import MAX_PIXELS
 from onelook.files.images import KIND_OF_SUFFIX, read_image
@@ -46,7 +46,9 @@ def find_media(source: str | Path) -> list[Path]:
 
     Raises:
         DataError: nothing is there, or it is of a kind that we do not read.
+        SettingsError: it is no path.
     """
+    refuse_impossible("source", source)
     path = Path(source)
     if path.is_dir():
         found = [file for file in sorted(path.iterdir()) if not file.name.startswith(".")]
