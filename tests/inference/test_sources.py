@@ -124,6 +124,15 @@ def test_a_folder_without_images_says_what_is_there(tmp_path: Path) -> None:
     assert refused.value.hint == f'folders in it are not searched; a pattern does that: "{tmp_path}/**/*"'
 
 
+def test_the_pattern_that_a_hint_suggests_fits_folders_with_brackets_too(tmp_path: Path) -> None:
+    folder = tmp_path / "shots [2024]"
+    (folder / "val").mkdir(parents=True)
+    write_image(folder / "val" / "a.png", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(DataError) as refused:
+        find_media(folder)
+    assert find_media(str(refused.value.hint).split('"')[1]) == [folder / "val" / "a.png"]
+
+
 def test_a_pattern_that_fits_folders_alone_is_not_told_to_be_one(tmp_path: Path) -> None:
     (tmp_path / "val").mkdir()
     with pytest.raises(DataError) as refused:

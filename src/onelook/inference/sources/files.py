@@ -52,7 +52,7 @@ def find_media(source: str | Path) -> list[Path]:
     path = Path(source)
     if path.is_dir():
         found = [file for file in sorted(path.iterdir()) if not file.name.startswith(".")]
-        deeper = f'folders in it are not searched; a pattern does that: "{printable(path)}/**/*"'
+        deeper = f'folders in it are not searched; a pattern does that: "{printable(glob.escape(str(path)))}/**/*"'
         return _media_of(found, f"folder `{printable(path)}`", deeper=deeper)
     if path.exists():
         if path.suffix.lower() == ".txt":
