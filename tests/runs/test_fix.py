@@ -103,6 +103,14 @@ def test_the_copy_is_clean_and_the_rest_is_as_it_was(data: Path, tmp_path: Path)
     assert len(after["val"].index) == 4
 
 
+def test_a_refusal_of_the_original_leads_to_the_copy(data: Path, tmp_path: Path) -> None:
+    (data.parent / "labels/train/06.txt").write_text("7 .5 .5 .2 .2\n")
+    result = check({"data": data, "fix": str(tmp_path / "fixed"), "near": -1})
+    with pytest.raises(DataError, match="class ids 7 are not below") as refused:
+        result.insist()
+    assert refused.value.hint == f"check the corrected copy: `onelook check {result.fixed}`"
+
+
 def test_the_account_tells_what_was_done_and_what_is_left(data: Path, tmp_path: Path) -> None:
     spoil(data)
     (data.parent / "labels/train/08.txt").write_text("")

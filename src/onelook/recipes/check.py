@@ -121,6 +121,8 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
         if settings.fix:
             require_splits(unread)
             fixed = write_fixed(Path(settings.fix), scans, diagnosis.findings, spec.names, work=work)
+            if refusal is not None:
+                refusal = DataError(refusal.message, hint=f"check the corrected copy: `onelook check {fixed}`")
         if output is not None:
             write_json_atomic(output / JSON_NAME, diagnosis.document())
             images = list(suspicion_images(suspicions, scans, spec.names))
