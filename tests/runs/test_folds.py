@@ -296,6 +296,9 @@ def test_folds_and_a_search_or_a_single_run_or_a_launcher_exclude_each_other(
     ):
         assert main(["train", "--folds", str(options["folds"]), *words]) in (64, 73)
         assert message in capsys.readouterr().err
+    (tmp_path / "s.yaml").write_text("resume: runs/train/exp\n")
+    with pytest.raises(SettingsError, match=r"`resume` in file .* would begin"):
+        train_folds(options, file=tmp_path / "s.yaml")
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SettingsError, match="start them without `torchrun`"):

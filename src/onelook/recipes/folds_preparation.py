@@ -28,6 +28,7 @@ from onelook.settings.series import EXTENDS, FREE, KEPT, OUTSIDE, named_after_mo
 from onelook.settings.train import TrainSettings
 from onelook.training.auto_settings import settle
 from onelook.training.families import family_of
+from onelook.training.resume import refuse_resume_in_file
 from onelook.training.start import inputs_of
 from onelook.training.weights import definition_of
 
@@ -106,6 +107,8 @@ def _typed(given: Mapping[str, Any], file: Path | None) -> FoldsSettings:
             "settings `data` and `folds` cannot be used together: the folds are the data", hint="drop one of them"
         )
     settings = build_settings(FoldsSettings, given, file=file)
+    if not given.get("resume"):
+        refuse_resume_in_file(settings, file)
     if "data" in settings.model_fields_set:
         logger.info("`data` of file `%s` is not used: `folds` names the data", file)
     return named_after_model(settings)
