@@ -71,6 +71,8 @@ def open_tensorrt(folder: Path, device: torch.device) -> ExportedModel:
         if engine is None:
             raise damaged(folder, ValueError("TensorRT refuses it; engines suit one kind of GPU and one version"))
         context = engine.create_execution_context()
+        if context is None:
+            raise damaged(folder, ValueError("TensorRT has no memory for it"))
     return ExportedModel(metadata, one_at_a_time(_TensorRtRun(engine, context, device)), label=folder.name)
 
 
@@ -85,11 +87,16 @@ class _TensorRtRun:
     def __call__(self, images: Images) -> Images:
         with torch.cuda.device(self._device):
             given = torch.from_numpy(images).to(self._device)
-            self._context.set_input_shape(INPUT, tuple(given.shape))
+            _require(self._context.set_input_shape(INPUT, tuple(given.shape)), "images of this size")
             output = torch.empty(tuple(self._context.get_tensor_shape(OUTPUT)), device=self._device)
-            self._context.set_tensor_address(INPUT, given.data_ptr())
-            self._context.set_tensor_address(OUTPUT, output.data_ptr())
+            for name, tensor in ((INPUT, given), (OUTPUT, output)):
+                _require(self._context.set_tensor_address(name, tensor.data_ptr()), f"the memory of `{name}`")
             stream = torch.cuda.current_stream(self._device)
-            self._context.execute_async_v3(stream.cuda_stream)
+            _require(self._context.execute_async_v3(stream.cuda_stream), "to run")
             stream.synchronize()
             return np.asarray(output.cpu())
+
+
+def _require(done: bool, what: str) -> None:
+    if not done:
+        raise RuntimeError(f"TensorRT refuses {what}")
