@@ -226,6 +226,17 @@ def test_what_cannot_be_followed_is_refused(
     assert outcome.code == code and says in outcome.err
 
 
+def test_another_process_with_the_number_of_a_dead_one_is_not_the_run(
+    training: Training, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onelook.recipes.live_report.SECONDS_WITHOUT_PROCESS", 0.0)
+    status = json.loads(training.run.status.read_text())
+    training.run.status.write_text(json.dumps({**status, "ticks": "1"}))
+    assert status["state"] == "running" and status["pid"] == os.getpid()
+    outcome = run(["report", str(training.run.path), "--watch"], capsys)
+    assert outcome.code == 73 and "is not training" in outcome.err
+
+
 class Look(Callback):
     """Asks the report that a training says it serves, until it answers."""
 

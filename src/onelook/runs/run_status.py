@@ -15,7 +15,7 @@ from typing import Any
 
 from onelook.errors import DataError
 from onelook.files.bounded import read_bounded
-from onelook.runs.process_identity import boot_id
+from onelook.runs.process_identity import begin_of, boot_id
 
 MAX_BYTES = 1 << 20
 MAX_TURN = 1 << 62
@@ -36,6 +36,7 @@ class RunStatus:
         began: date and time, UTC.
         turn: grows with every process that begins to work on a run; the newest run has the highest.
         pid, host, boot: the process that works on the run, its machine, and since which start of it.
+        ticks: when the process began, see `begin_of`.
     """
 
     state: str = ""
@@ -48,6 +49,7 @@ class RunStatus:
     pid: int = 0
     host: str = ""
     boot: str = ""
+    ticks: str = ""
 
     @property
     def is_finished(self) -> bool:
@@ -89,6 +91,7 @@ def begun(before: RunStatus, *, launch: str, turns: Iterable[int]) -> RunStatus:
         pid=os.getpid(),
         host=platform.node(),
         boot=boot_id(),
+        ticks=begin_of(os.getpid()),
     )
 
 
