@@ -122,3 +122,20 @@ def test_a_network_that_does_not_come_back_is_no_health(monkeypatch: pytest.Monk
         answer.result(10)
         monkeypatch.undo()
         assert made.submit(SMALL, 200).result(10) and made.is_alive
+
+
+def test_close_gives_up_what_a_network_that_hangs_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onelook.service.batching.STALL_SECONDS", 0.0)
+    monkeypatch.setattr("onelook.service.batching.CHECK_SECONDS", 0.01)
+    gate, begun = threading.Event(), threading.Event()
+
+    def look(images: Sequence[Image]) -> None:
+        begun.set()
+        gate.wait(10)
+
+    with batcher(look, max_pixels=200) as made:
+        first = made.submit(SMALL, 200)
+        assert begun.wait(10)
+        second = made.submit(SMALL, 200)  # waits for the pixels of the first
+    assert not first.done() and isinstance(second.exception(10), TimeoutError)
+    gate.set()

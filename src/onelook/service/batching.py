@@ -24,6 +24,8 @@ Predict = Callable[[Sequence[Image]], Sequence[Detections]]
 Decode = Callable[[bytes], Image]
 STALL_SECONDS = 60.0
 """A batch that takes longer means that the network hangs."""
+CHECK_SECONDS = 1.0
+"""How often whoever waits for the network sees whether it hangs."""
 
 
 @dataclass(frozen=True)
@@ -116,18 +118,24 @@ class Batcher:
         return image.answer
 
     def close(self) -> None:
-        """Finish all images that were submitted, then stop."""
+        """Finish all images that were submitted, then stop; of a network that hangs, give them up."""
         self._decoders.shutdown(wait=True)
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join()
+        while self.is_alive:
+            self._thread.join(CHECK_SECONDS)
 
     def _decode(self, image: _Image) -> None:
         if not image.answer.set_running_or_notify_cancel():
             return
         with self._changed:
-            self._changed.wait_for(lambda: not self._pixels or self._pixels + image.pixels <= self._max_pixels)
+            while not self._changed.wait_for(
+                lambda: not self._pixels or self._pixels + image.pixels <= self._max_pixels, timeout=CHECK_SECONDS
+            ):
+                if not self.is_alive:
+                    image.answer.set_exception(TimeoutError("the network hangs"))
+                    return
             self._pixels += image.pixels
         mark = time.perf_counter()
         try:
