@@ -10,6 +10,7 @@ from checkpoint_content import content_of
 from option_runs import covers, fit
 from stop_at import StopAt
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from onelook.errors import SettingsError, StopRequested
 from onelook.models.detector import DetectionModel
@@ -146,6 +147,19 @@ def test_the_first_try_sees_images_of_as_many_sizes_as_the_run_will(
         prepare({**settings, "multi_scale": True, "workers": 0}, None, stop, group, resumed=None)
     assert sides == [multi_scale_size(0, step, 64, 32) for step in range(5)]
     assert len(set(sides)) > 1
+
+
+@pytest.mark.parametrize(("asked", "timed"), [("auto", "AdamW"), ("SGD", "SGD")])
+def test_the_first_try_takes_the_optimizer_of_the_run(
+    asked: str, timed: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onelook.training.pilot._seconds_per_image", TRY)
+    seen: set[str] = set()
+    hook = register_optimizer_step_pre_hook(lambda optimizer, *_: seen.add(type(optimizer).__name__))
+    with StopSignal() as stop:
+        prepare({**settings, "optimizer": asked, "workers": 0}, None, stop, ProcessGroup(), resumed=None)
+    hook.remove()
+    assert seen == {timed}
 
 
 def test_a_search_has_no_budget_of_time() -> None:

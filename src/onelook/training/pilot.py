@@ -53,7 +53,8 @@ def epochs_within_budget(data: Splits, model: RunModel, run: Run, *, stop: StopS
 def _seconds_per_image(data: Splits, model: RunModel, run: Run, stop: StopSignal) -> float:
     """Of a training step that is really made, loading included; the first one, which warms everything up, left out."""
     group = run.group
-    settings = run.settings.model_copy(update={"sync_bn": False, "optimizer": "AdamW"})
+    optimizer = "AdamW" if run.settings.optimizer == "auto" else run.settings.optimizer  # settled by the epochs
+    settings = run.settings.model_copy(update={"sync_bn": False, "optimizer": optimizer})
     copy = replace(model, model=deepcopy(model.model)).on_device()
     schedule = Schedule(settings, len(data.scans["train"].index))
     step = TrainingStep.of_trial(copy, schedule, group, teacher=teacher_of(copy, run))
