@@ -103,7 +103,7 @@ def read_coco(data: bytes, folder: Path) -> None:
     coco_file._remembered.cache_clear()  # the same size and time mean the same file, but not here
     spec = DatasetSpec(path, folder, {"train": (folder,)}, ("cat", "dog"), format="coco", annotations={"train": path})
     source = open_coco(spec, "train", False)
-    read = sum(check_rows(source.read(number, IMAGE)) for number in range(len(source.images)))
+    read = sum(map(check_rows, source.read(range(len(source.images)), [IMAGE] * len(source.images))))
     assert read + len(source.lost_rows()) == len(json.loads(data.decode("utf-8-sig"))["annotations"])
 
 

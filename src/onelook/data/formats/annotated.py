@@ -10,7 +10,7 @@ from pathlib import Path
 from onelook.data.dataset_spec import DatasetSpec, split_images
 from onelook.data.formats import labelme_file, visdrone_file, voc_file
 from onelook.data.formats.label_rows import LabelRows
-from onelook.data.formats.label_source import LabelSource, SizeHw, paired_source
+from onelook.data.formats.label_source import LabelSource, SizeHw, one_by_one, paired_source
 from onelook.data.formats.listing import ListedImage, rows_of
 from onelook.data.formats.row_rules import RefusedRow, refused_file
 from onelook.errors import DataError
@@ -45,7 +45,7 @@ def open_annotated(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSour
         roots=[(str(entry), str(annotations)) for other in together for entry in spec.splits[other]],
         unread=unread,
         rules=f"{spec.rules(single_cls)} {spec.keep_difficult}",
-        read=read,
+        read=one_by_one(read),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem
+from onelook.data.formats.label_rows import LabelRows, RowProblem
 from onelook.data.formats.stray_files import StrayFile, pair_labels, unread_images
 from onelook.files.fault_kinds import Remark
 from onelook.files.states import ABSENT, file_states
@@ -30,10 +30,9 @@ class LabelSource:
         files: all files that the result of a scan depends on, images first.
         states: (number of files, 3) size and times of each, see `file_states`.
         rules: everything else that the result depends on, as text.
-        read: (number of an image, its height and width in pixels or (0, 0) if unknown) -> its rows; never raises for
-            what is in a file; called in threads, for images with labels.
-        read_many: (numbers of images) -> what `read` gives for all of them, for formats that gain from it and need no
-            size; images without labels have no rows there; called in threads or in forked processes.
+        read: (numbers of images with labels, height and width of each in pixels or (0, 0) if unknown) -> the rows of
+            each; never raises for what is in a file; called in threads.
+        may_fork: `read` may also be called in forked processes.
         lost_rows: gives the labels that belong to no image of the split.
         lost_file: file of the lost labels.
         refused: images that cannot be used for a reason other than their content, by number.
@@ -47,8 +46,8 @@ class LabelSource:
     files: Sequence[str]
     states: npt.NDArray[np.int64]
     rules: str
-    read: Callable[[int, SizeHw], LabelRows]
-    read_many: Callable[[range], LabelBatch] | None = None
+    read: Callable[[Sequence[int], Sequence[SizeHw]], Sequence[LabelRows]]
+    may_fork: bool = False
     lost_rows: Callable[[], Sequence[RowProblem]] = tuple
     lost_file: str = ""
     refused: Mapping[int, Remark] = field(default_factory=dict)
@@ -69,16 +68,15 @@ def paired_source(
     rules: str,
     roots: Sequence[tuple[str, str]],
     unread: Sequence[str],
-    read: Callable[[str, SizeHw], LabelRows],
-    read_many: Callable[[Sequence[str], npt.NDArray[np.bool_]], LabelBatch] | None = None,
+    read: Callable[[Sequence[str], Sequence[SizeHw]], Sequence[LabelRows]],
+    may_fork: bool = False,
 ) -> LabelSource:
     """The images of a split with one label file per image, which may be missing.
 
     Args:
         rules: everything else that the result depends on, as text.
         roots: pairs of a folder of images and the folder of their label files.
-        read: (label file, height and width of the image) -> its rows.
-        read_many: (label files, which of them exist) -> the rows of all of them.
+        read: (label files, heights and widths of their images) -> the rows of each.
     """
     states = file_states([*images, *label_files])
     has_labels = states[len(images) :, 0] != ABSENT
@@ -87,11 +85,6 @@ def paired_source(
         label_files = pairing.label_files
         states = file_states([*images, *label_files])
         has_labels = states[len(images) :, 0] != ABSENT
-
-    def read_some(numbers: range) -> LabelBatch:
-        assert read_many is not None
-        place = slice(numbers.start, numbers.stop)
-        return read_many(label_files[place], has_labels[place])
 
     return LabelSource(
         images=images,
@@ -102,9 +95,16 @@ def paired_source(
         rules=f"{rules} {pairing.refused}" if pairing.refused else rules,
         refused=pairing.refused,
         strays=(*pairing.strays, *unread_images(unread)),
-        read=lambda number, size_hw: read(label_files[number], size_hw),
-        read_many=read_some if read_many is not None else None,
+        read=lambda numbers, sizes_hw: read([label_files[number] for number in numbers], sizes_hw),
+        may_fork=may_fork,
     )
+
+
+def one_by_one(
+    read: Callable[[Value, SizeHw], LabelRows],
+) -> Callable[[Sequence[Value], Sequence[SizeHw]], list[LabelRows]]:
+    """What gives the rows of several images or label files, from what gives those of one."""
+    return lambda things, sizes_hw: list(map(read, things, sizes_hw))
 
 
 class Lazy(Generic[Value]):

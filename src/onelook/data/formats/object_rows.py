@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from onelook.data.formats.label_rows import LabelRows, Outcome, RowProblem
 from onelook.data.formats.label_source import SizeHw
-from onelook.data.formats.row_rules import LAST_DIGIT, RefusedRow, Values, box_around, inside, joined
+from onelook.data.formats.row_rules import LAST_DIGIT, RefusedRow, Values, box_around, inside
 from onelook.files.fault_kinds import FaultKind, Remark
 
 LARGEST = 2**31
@@ -45,9 +45,14 @@ def frame_of(declared_hw: SizeHw, actual_hw: SizeHw) -> tuple[SizeHw, str]:
 
 
 class RowCollector:
-    """The rows of one image, judged one by one in the order of the file."""
+    """The rows of one image, judged one by one in the order of the file.
 
-    def __init__(self) -> None:
+    Args:
+        called: what a row is, for messages.
+    """
+
+    def __init__(self, called: str = "an object") -> None:
+        self._called = called
         self._class_ids: list[int] = []
         self._boxes: list[Values] = []
         self._polygons: list[Values] = []
@@ -98,26 +103,42 @@ class RowCollector:
             self.refuse(place, value, problem)
             return
         points = np.zeros(0) if polygon is None else polygon.reshape(-1)
-        self._rows_read += 1
-        identity = class_id.to_bytes(8, "little") + (np.concatenate([box, points]) + 0.0).tobytes()
-        if identity in self._seen:
-            self._problem(place, value, "a duplicate of an object above", "deduplicated")
+        if not self.is_new(place, value, class_id, np.concatenate([box, points])):
             return
-        self._seen.add(identity)
-        self._class_ids.append(class_id)
-        self._boxes.append(used)
         clipped: Values = np.clip(points, 0, 1).reshape(-1, 2)
         if len(clipped) and not _has_box(clipped, used):
             self.doubt(place, value, _STRAY_POLYGON)
             clipped = clipped[:0]
-        self._polygons.append(clipped)
+        self.keep(place, value, class_id=class_id, box=used, polygon=clipped, comment=comment)
+
+    def is_new(self, place: Place, value: Text, class_id: int, written: Values) -> bool:
+        """Count a row that can be used; whether there was none with this class and these numbers."""
+        self._rows_read += 1
+        identity = class_id.to_bytes(8, "little") + (written + 0.0).tobytes()  # + 0.0: minus zero is zero
+        if identity in self._seen:
+            self._problem(place, value, f"a duplicate of {self._called} above", "deduplicated")
+            return False
+        self._seen.add(identity)
+        return True
+
+    def keep(self, place: Place, value: Text, *, class_id: int, box: Values, polygon: Values, comment: str) -> None:
+        """Add a row that is new: its box and polygon as they are used, and what was done to them, if anything."""
+        self._class_ids.append(class_id)
+        self._boxes.append(box)
+        self._polygons.append(polygon)
         if comment:
             self._problem(place, value, comment, "clipped")
 
     def rows(self) -> LabelRows:
         """All rows so far."""
-        kept = self._class_ids, self._boxes, self._polygons
-        return joined(*kept, rows_read=self._rows_read, problems=self._problems)
+        return LabelRows(
+            np.array(self._class_ids, np.int64),
+            np.array(self._boxes, np.float32).reshape(-1, 4),
+            np.array([len(polygon) for polygon in self._polygons], np.int64),
+            np.concatenate([np.zeros((0, 2)), *self._polygons]).astype(np.float32),
+            self._rows_read,
+            problems=tuple(self._problems),
+        )
 
     def _problem(
         self, place: Place, value: Text | str, reason: str, outcome: Outcome, kind: FaultKind | None = None

@@ -9,7 +9,7 @@ import numpy as np
 
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.label_rows import LabelRows, RowProblem
-from onelook.data.formats.label_source import LabelSource, SizeHw
+from onelook.data.formats.label_source import LabelSource, SizeHw, one_by_one
 from onelook.data.formats.stray_files import StrayFile, entries_of
 from onelook.data.image_files import IMAGE_SUFFIXES, suffix_of
 from onelook.errors import DataError
@@ -36,7 +36,8 @@ def one_file_source(
     Args:
         images: images of the split, see `images_of`.
         listed: all that the file lists.
-        read, lost_rows: see `LabelSource`.
+        read: (number of an image, its height and width) -> its rows, as in `LabelSource`.
+        lost_rows: see `LabelSource`.
         paths_of: gives all images that the file of another split lists.
     """
     path, known = str(spec.annotations[split]), set(listed)
@@ -47,7 +48,7 @@ def one_file_source(
         files=[*images, path],
         states=file_states([*images, path]),
         rules=spec.rules(single_cls),
-        read=read,
+        read=one_by_one(read),
         lost_rows=lost_rows,
         lost_file=path,
         strays=_unlisted_images(spec, split, listed, paths_of),

@@ -19,7 +19,7 @@ import numpy as np
 
 from onelook.data.dataset_spec import DatasetSpec
 from onelook.data.formats.label_rows import LabelRows
-from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw
+from onelook.data.formats.label_source import LabelSource, Lazy, SizeHw, one_by_one
 from onelook.data.formats.listing import MAX_SIDE
 from onelook.data.formats.object_rows import RowCollector, frame_of, shown
 from onelook.data.formats.parquet_file import (
@@ -78,7 +78,7 @@ def open_parquet(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource
         files=[*unpacked, *(file.path for file in files)],
         states=file_states([*unpacked, *(file.path for file in files)]),
         rules=spec.rules(single_cls),
-        read=read,
+        read=one_by_one(read),
         names=[f"{Path(files[number].path).name} {row}" for number, row in rows],
     )
 

@@ -103,25 +103,6 @@ def is_whole_image(box: Values) -> bool:
     return bool(box[2:].min() >= WHOLE)
 
 
-def joined(
-    class_ids: Sequence[int],
-    boxes: Sequence[Values],
-    polygons: Sequence[Values],
-    *,
-    rows_read: int,
-    problems: Sequence[RowProblem],
-) -> LabelRows:
-    """Usable rows, each with a box (4,) cxcywh and a polygon (P, 2), of no points for a plain box."""
-    return LabelRows(
-        np.array(class_ids, np.int64),
-        np.array(boxes, np.float32).reshape(-1, 4),
-        np.array([len(polygon) for polygon in polygons], np.int64),
-        np.concatenate([np.zeros((0, 2)), *polygons]).astype(np.float32),
-        rows_read,
-        problems=tuple(problems),
-    )
-
-
 def refused_file(reason: str) -> LabelRows:
     """One refused row, for a file that cannot be used at all."""
     return replace(NO_ROWS, rows_read=1, problems=(RowProblem(0, "", reason, "refused"),))

@@ -11,14 +11,14 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 
 from onelook.data.dataset_spec import DatasetSpec, split_images
-from onelook.data.formats.label_rows import LabelBatch, LabelRows, RowProblem, batch_of
+from onelook.data.formats.label_rows import LabelRows
 from onelook.data.formats.label_source import LabelSource, paired_source
-from onelook.data.formats.object_rows import LARGEST, shown
+from onelook.data.formats.object_rows import LARGEST, RowCollector, shown
 from onelook.data.formats.row_rules import (
     TOLERANCE,
     RefusedRow,
@@ -26,7 +26,6 @@ from onelook.data.formats.row_rules import (
     box_around,
     inside,
     is_whole_image,
-    joined,
     may_be_corners,
     refused_file,
     without_mark,
@@ -40,6 +39,7 @@ MAX_FILE_BYTES = 1 << 24
 MAX_LINE_BYTES = 1 << 20
 _SEPARATORS = {b",": "commas", b";": "semicolons", "\N{NO-BREAK SPACE}".encode(): "no-break spaces"}
 
+_ODD = b"?"  # a text that is read on its own
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 # Of the keypoints of an object nearly all lie in its box, and mostly they span it. The polygon of an object that
 # happens to start like a box rarely does both; and it never leaps, as from the size of a box to a keypoint.
@@ -64,8 +64,8 @@ def open_yolo(spec: DatasetSpec, split: str, single_cls: bool) -> LabelSource:
         rules=f"yolo {num_classes} {keypoints}",
         roots=[(folder, os.path.dirname(label_path_of(f"{folder}{os.sep}x.jpg"))) for folder in folders],  # noqa: PTH120
         unread=unread,
-        read=lambda path, size_hw: read_labels(path, num_classes, keypoint_columns=keypoints),
-        read_many=lambda paths, are_there: read_many(paths, are_there, num_classes, keypoint_columns=keypoints),
+        read=lambda paths, _sizes_hw: read_many(paths, num_classes, keypoint_columns=keypoints),
+        may_fork=True,
     )
 
 
@@ -94,39 +94,22 @@ def read_labels(path: str, num_classes: int | None, *, keypoint_columns: int = 0
     return parse_labels(data, num_classes, keypoint_columns=keypoint_columns)
 
 
-def read_many(
-    paths: Sequence[str], are_there: npt.NDArray[np.bool_], num_classes: int | None, *, keypoint_columns: int = 0
-) -> LabelBatch:
-    """As `read_labels`, of n label files at once, and much faster; those that are not there have no rows."""
-    texts: list[bytes | None] = [b""] * len(paths)
-    for number in np.flatnonzero(are_there).tolist():
+def read_many(paths: Sequence[str], num_classes: int | None, *, keypoint_columns: int = 0) -> list[LabelRows]:
+    """As `read_labels`, of many label files at once, and much faster."""
+    texts: list[bytes] = []
+    for path in paths:
         try:
-            texts[number] = read_bounded(paths[number], MAX_BULK_BYTES)
+            texts.append(read_bounded(path, MAX_BULK_BYTES))
         except DataError:  # also of a file that is too large to be read together with others
-            texts[number] = None
-    clean = parse_clean([text or b"" for text in texts], num_classes)
-    is_odd = ~clean.is_clean | np.array([text is None for text in texts], bool)
-    if not is_odd.any():
-        return LabelBatch(
-            clean.class_ids,
-            clean.boxes,
-            polygon_lengths=np.zeros(len(clean.boxes), np.int64),
-            polygon_points=np.zeros((0, 2), np.float32),
-            lengths=clean.lengths,
-            rows_read=clean.lengths,
-            rows_with_keypoints=np.zeros_like(clean.lengths),
-            problems={},
-        )
-    return batch_of(
-        [
-            read_labels(paths[number], num_classes, keypoint_columns=keypoint_columns) if odd else clean.rows(number)
-            for number, odd in enumerate(is_odd.tolist())
-        ]
-    )
+            texts.append(_ODD)
+    return [
+        read_labels(path, num_classes, keypoint_columns=keypoint_columns) if rows is None else rows
+        for path, rows in zip(paths, parse_clean(texts, num_classes), strict=True)
+    ]
 
 
 def parse_labels(data: bytes, num_classes: int | None, *, keypoint_columns: int = 0) -> LabelRows:
-    """The rows of a label file with this content.
+    """The rows of a label file with this content, with a reason for each that is not used as it stands.
 
     Used as they are: boxes inside the image (1e-6 over its edge is the last written digit) and polygons likewise.
     Clipped: what leaves the image but has its centre inside, with 1e-3 to spare; polygons point by point. Dropped:
@@ -136,50 +119,29 @@ def parse_labels(data: bytes, num_classes: int | None, *, keypoint_columns: int 
         data = without_mark(data)
     except RefusedRow as problem:
         return refused_file(str(problem))
-    clean = parse_clean([data], num_classes)
-    return clean.rows(0) if clean.is_clean[0] else parse_rows(data, num_classes, keypoint_columns=keypoint_columns)
-
-
-def parse_rows(data: bytes, num_classes: int | None, *, keypoint_columns: int = 0) -> LabelRows:
-    """As `parse_labels`, row by row: slower, and with a reason for each row that is not used as it stands."""
-    class_ids: list[int] = []
-    boxes: list[Values] = []
-    polygons: list[Values] = []
-    problems: list[RowProblem] = []
-    seen: set[bytes] = set()
-    rows_read = with_keypoints = 0
+    rows, with_keypoints = RowCollector("a row"), 0
     for number, line in enumerate(data.splitlines(), start=1):
         if not line.strip():
             continue
-        rows_read += 1
-        row = line.replace(b"\t", b" ")
+        text = partial(shown, line.replace(b"\t", b" "))
         try:
             class_id, written = _numbers(line, num_classes, keypoint_columns)
             shape = written[:4] if keypoint_columns else written
             used, comment = inside(shape)
         except RefusedRow as problem:
-            reason = f"{problem} (0 to 1); are these pixels?" if problem.kind == "outside" else str(problem)
-            value = problem.value or shown(row)
-            problems.append(RowProblem(number, value, reason, problem.outcome, kind=problem.kind))
+            if problem.kind == "outside":
+                problem = RefusedRow(f"{problem} (0 to 1); are these pixels?", kind="outside")
+            rows.refuse(number, text, problem)
             continue
-        identity = class_id.to_bytes(8, "little") + (written + 0.0).tobytes()  # + 0.0: minus zero is zero
-        if identity in seen:
-            problems.append(RowProblem(number, shown(row), "a duplicate of a row above", "deduplicated"))
+        if not rows.is_new(number, text, class_id, written):
             continue
-        seen.add(identity)
-        class_ids.append(class_id)
-        points = used.reshape(-1, 2) if len(used) > 4 else np.zeros((0, 2))
-        boxes.append(box_around(points) if len(points) else used)
-        polygons.append(points)
-        if comment:
-            problems.append(RowProblem(number, shown(row), comment, "clipped"))
-        elif len(written) > len(shape):
-            with_keypoints += 1
-        problems += [
-            RowProblem(number, shown(row), told.text, "note", kind=told.kind) for told in _doubts(shape, boxes[-1])
-        ]
-    rows = joined(class_ids, boxes, polygons, rows_read=rows_read, problems=problems)
-    return replace(rows, rows_with_keypoints=with_keypoints)
+        polygon = used.reshape(-1, 2) if len(used) > 4 else np.zeros((0, 2))
+        box = box_around(polygon) if len(polygon) else used
+        rows.keep(number, text, class_id=class_id, box=box, polygon=polygon, comment=comment)
+        with_keypoints += not comment and len(written) > len(shape)
+        for doubt in _doubts(shape, box):
+            rows.doubt(number, text, doubt)
+    return replace(rows.rows(), rows_with_keypoints=with_keypoints)
 
 
 def _doubts(shape: Values, box: Values) -> list[Remark]:

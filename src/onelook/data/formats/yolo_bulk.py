@@ -7,13 +7,13 @@ give the same bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.formats.label_rows import LabelRows
+from onelook.data.formats.label_rows import NO_ROWS, LabelRows
 from onelook.data.formats.object_rows import LARGEST
 from onelook.data.formats.row_rules import need_no_comment
 
@@ -35,38 +35,17 @@ _Places = npt.NDArray[np.intp]
 _Flags = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class CleanRows:
-    """The R rows of those of n label files that hold boxes without need of comment, or nothing at all.
+def parse_clean(texts: Sequence[bytes], num_classes: int | None) -> list[LabelRows | None]:
+    """The rows of each file of which each row is a box that is used just as it is; None for all others.
 
-    Attributes:
-        is_clean: (n,) whether a file is one of these.
-        lengths: (n,) int64 rows of each; 0 for the others.
-        class_ids: (R,) int64.
-        boxes: (R, 4) float32 cxcywh, as a fraction of the image's width and height.
+    Args:
+        num_classes: class ids must be below; None accepts all.
     """
-
-    is_clean: npt.NDArray[np.bool_]
-    lengths: npt.NDArray[np.int64]
-    class_ids: npt.NDArray[np.int64]
-    boxes: npt.NDArray[np.float32]
-
-    def rows(self, number: int) -> LabelRows:
-        """Those of a file that is clean."""
-        count = int(self.lengths[number])
-        start = int(self.lengths[:number].sum())
-        own = slice(start, start + count)
-        no_points = np.zeros((0, 2), np.float32)
-        return LabelRows(self.class_ids[own], self.boxes[own], np.zeros(count, np.int64), no_points, rows_read=count)
-
-
-def parse_clean(texts: Sequence[bytes], num_classes: int | None) -> CleanRows:
-    """The rows of all files of which each row is a box that is used just as it is, class ids below `num_classes`."""
     # Short, and nothing but numbers and space, as far as single characters tell.
     is_clean = np.array([len(text) <= MAX_BULK_BYTES for text in texts], bool)
     if b"".join(texts).translate(None, PLAIN):
         is_clean &= [not text.translate(None, PLAIN) for text in texts]
-    lengths = np.zeros(len(texts), np.int64)
+    found: list[LabelRows | None] = [None] * len(texts)
     while is_clean.any():
         chosen = np.flatnonzero(is_clean)
         table = _Table([texts[number] for number in chosen.tolist()])
@@ -75,10 +54,12 @@ def parse_clean(texts: Sequence[bytes], num_classes: int | None) -> CleanRows:
             class_ids, boxes = table.class_ids(), table.boxes()
             is_bad = table.files_of(_need_comment(class_ids, boxes, table.files, num_classes))
             if not is_bad.any():
-                lengths[chosen] = table.lengths
-                return CleanRows(is_clean, lengths, class_ids.astype(np.int64), boxes.astype(np.float32))
+                rows = _rows_of_files(class_ids.astype(np.int64), boxes.astype(np.float32), table.lengths)
+                for number, own in zip(chosen.tolist(), rows, strict=True):
+                    found[number] = own
+                break
         is_clean[chosen[is_bad]] = False
-    return CleanRows(is_clean, lengths, np.zeros(0, np.int64), np.zeros((0, 4), np.float32))
+    return found
 
 
 class _Table:
@@ -164,6 +145,15 @@ def _need_comment(
     in_order = np.sort(sums)
     repeated = in_order[1:][in_order[1:] == in_order[:-1]]
     return np.asarray(~is_fine | np.isin(sums, repeated) if len(repeated) else ~is_fine)
+
+
+def _rows_of_files(
+    class_ids: npt.NDArray[np.int64], boxes: npt.NDArray[np.float32], lengths: npt.NDArray[np.int64]
+) -> Iterator[LabelRows]:
+    no_polygons = np.zeros(len(class_ids), np.int64)
+    for start, end in pairwise([0, *np.cumsum(lengths).tolist()]):
+        own = slice(start, end)
+        yield LabelRows(class_ids[own], boxes[own], no_polygons[own], NO_ROWS.polygon_points, rows_read=end - start)
 
 
 def _number(text: bytes) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from onelook.data.formats.label_source import LabelSource
 from onelook.data.parallel_map import Work, in_chunks
 from onelook.files.fault_kinds import Remark
 from onelook.files.image_headers import MAX_PIXELS
-from onelook.files.images import check_image
+from onelook.files.images import ImageReport, check_image
 
 NAME = "the scan of the dataset"
 # From so many images on, the time to start processes is little beside what they save.
@@ -31,7 +31,7 @@ class ScanChunk:
         image_problems: why an image cannot be used, by its number in the chunk.
         image_notes: what is odd about an image that can be used, likewise.
         has_labels: (M,) whether an image has labels, or is said to have none.
-        labels: the rows of each.
+        labels: the rows of each; of an image that cannot be used, what is said of them alone.
     """
 
     start: int
@@ -64,19 +64,18 @@ def scan_files(source: LabelSource, work: Work, *, max_pixels: int = MAX_PIXELS)
             },
             image_notes={number: image.notes for number, image in enumerate(images) if image.notes},
             has_labels=source.has_labels[numbers.start : numbers.stop],
-            labels=_labels_of(source, numbers, [image.size_hw for image in images]),
+            labels=_labels_of(source, numbers, images),
         )
 
-    use_processes = source.read_many is not None and len(source.images) >= IMAGES_FOR_PROCESSES
+    use_processes = source.may_fork and len(source.images) >= IMAGES_FOR_PROCESSES
     return in_chunks(look, len(source.images), work, name=NAME, use_processes=use_processes)
 
 
-def _labels_of(source: LabelSource, numbers: range, sizes_hw: list[tuple[int, int]]) -> LabelBatch:
-    if source.read_many is not None:
-        return source.read_many(numbers)
-    return batch_of(
-        [
-            source.read(number, size_hw) if source.has_labels[number] else NO_ROWS
-            for number, size_hw in zip(numbers, sizes_hw, strict=True)
-        ]
-    )
+def _labels_of(source: LabelSource, numbers: range, images: Sequence[ImageReport]) -> LabelBatch:
+    labelled = {number: image for number, image in zip(numbers, images, strict=True) if source.has_labels[number]}
+    found = source.read(list(labelled), [image.size_hw for image in labelled.values()])
+    rows = dict(zip(labelled, found, strict=True))
+    for number, own in rows.items():
+        if labelled[number].problem is not None or number in source.refused:
+            rows[number] = replace(NO_ROWS, rows_read=own.rows_read, problems=own.problems)
+    return batch_of([rows.get(number, NO_ROWS) for number in numbers])

@@ -18,7 +18,7 @@ from onelook.files.fault_kinds import Remark
 
 
 def counts_of(chunk: ScanChunk, is_used: npt.NDArray[np.bool_]) -> Counter[str]:
-    """Numbers of images of a chunk, and of rows of its used images, by kind; `is_used`: (M,)."""
+    """Numbers of images of a chunk, and of their rows, by kind; `is_used`: (M,)."""
     labels = chunk.labels
     counts = {
         "unusable": ~is_used,
@@ -26,8 +26,8 @@ def counts_of(chunk: ScanChunk, is_used: npt.NDArray[np.bool_]) -> Counter[str]:
         "empty": is_used & chunk.has_labels & (labels.rows_read == 0),
         "found": is_used & (labels.rows_read > 0),
         "rows read": labels.rows_read,
-        "rows used": labels.lengths[is_used],
-        "rows with keypoints": labels.rows_with_keypoints[is_used],
+        "rows used": labels.lengths,
+        "rows with keypoints": labels.rows_with_keypoints,
     }
     return Counter({name: int(numbers.sum()) for name, numbers in counts.items()})
 

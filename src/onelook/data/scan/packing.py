@@ -7,14 +7,14 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from onelook.data.formats.label_rows import LabelBatch, RowProblem, batch_of
+from onelook.data.formats.label_rows import RowProblem, batch_of
 from onelook.data.formats.label_source import LabelSource
 from onelook.data.scan.files import ScanChunk
 from onelook.data.scan.ledger import Ledger, LedgerEntry, ledger_from
@@ -48,7 +48,7 @@ def pack(source: LabelSource, chunks: Iterable[ScanChunk], *, split: str, root: 
     """The index of the usable images, and the ledger of all."""
     counts: Counter[str] = Counter()
     entries: list[LedgerEntry] = []
-    sizes_hw, labels = [np.zeros((0, 2), np.int32)], [batch_of([])]
+    sizes_hw, labels, lengths = [np.zeros((0, 2), np.int32)], [batch_of([])], [np.zeros(0, np.int64)]
     is_kept = np.zeros(len(source.images), bool)
     image_digests = np.zeros((len(source.images), 16), np.uint8)
     for chunk in chunks:
@@ -60,10 +60,11 @@ def pack(source: LabelSource, chunks: Iterable[ScanChunk], *, split: str, root: 
         place = slice(chunk.start, chunk.start + len(chunk))
         image_digests[place], is_kept[place] = chunk.image_digests, is_used
         sizes_hw.append(chunk.sizes_hw[is_used])
-        labels.append(chunk.labels if is_used.all() else _only(chunk.labels, is_used))
+        labels.append(chunk.labels)
+        lengths.append(chunk.labels.lengths[is_used])  # the others have no rows
     arrays: dict[str, npt.NDArray[Any]] = {
         "sizes_hw": np.concatenate(sizes_hw),
-        "offsets": offsets_of(np.concatenate([batch.lengths for batch in labels])),
+        "offsets": offsets_of(np.concatenate(lengths)),
         "class_ids": np.concatenate([batch.class_ids for batch in labels]),
         "boxes": np.concatenate([batch.boxes for batch in labels]),
         "polygon_offsets": offsets_of(np.concatenate([batch.polygon_lengths for batch in labels])),
@@ -129,23 +130,6 @@ def _void(problems: Sequence[RowProblem]) -> Remark:
     place = f" in line {first.line}" if first.line else f" in {first.place}" if first.place else ""
     value = f" (`{first.value}`)" if first.value else ""
     return Remark(f"{told}, the first{place}: {first.reason}{value}")
-
-
-def _only(labels: LabelBatch, is_used: npt.NDArray[np.bool_]) -> LabelBatch:
-    """The usable rows of some of the files."""
-    rows = np.repeat(is_used, labels.lengths)
-    points = np.repeat(rows, labels.polygon_lengths)
-    return replace(
-        labels,
-        class_ids=labels.class_ids[rows],
-        boxes=labels.boxes[rows],
-        polygon_lengths=labels.polygon_lengths[rows],
-        polygon_points=labels.polygon_points[points],
-        lengths=labels.lengths[is_used],
-        rows_read=labels.rows_read[is_used],
-        rows_with_keypoints=labels.rows_with_keypoints[is_used],
-        problems={},
-    )
 
 
 def offsets_of(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
