@@ -200,7 +200,7 @@ CHANGES: list[tuple[str, Any, tuple[str, ...], str]] = [
     ("other depth", deepen, ("module `model.2.m.1` (Bottleneck) is missing",), ""),
     ("other width", set_yaml("width_multiple", 2), ("`in_channels`",), ""),
     ("huge width", set_yaml("width_multiple", 15), ("in_channels",), ""),
-    ("names too few", set_to("", "names", ["a"]), ("1 class names for `2` classes",), ""),
+    ("names too few", set_to("", "names", ["a"]), ("1 class name for `2` classes",), ""),
     ("names of gaps", set_to("", "names", {0: "a", 2: "b"}), ("do not run from 0",), ""),
     ("no names", set_to("", "names", 80), ("the `names` of its classes are `80`",), ""),
     ("long name", set_to("", "names", ["a", "b" * 300]), ("the list of its class names has the text `bbb",), "200"),

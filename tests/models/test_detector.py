@@ -134,7 +134,7 @@ def test_caller_s_definition_is_not_changed_and_not_shared() -> None:
 def test_class_names_count_the_classes_where_no_number_is_given() -> None:
     assert small(num_classes=None, names=["bee", "wasp", "fly"]).num_classes == 3
     assert small(num_classes=2).names == ("0", "1")
-    with pytest.raises(ModelError, match="1 class names for 2 classes"):
+    with pytest.raises(ModelError, match="1 class name for 2 classes"):
         small(num_classes=2, names=["bee"])
 
 

@@ -118,7 +118,7 @@ def test_more_labels_than_detections_that_count_are_said_by_val_and_train(
     for words in (home.val("--max-det", 1), home.train("--max-det", 1, "--project", "runs")):
         outcome = run_command(words, capsys)
         assert outcome.code == 0
-        assert "images have more labels than the 1 detections of an image that count, up to 3 in `" in outcome.err
+        assert "with more labels than detections that count (1 an image), up to 3 in `" in outcome.err
         assert "use `--max-det 3`" in outcome.err
     assert "more labels" not in run_command(home.val("--max-det", 3), capsys).err
 

@@ -161,7 +161,7 @@ def _names_of(model: Record, num_classes: Any) -> tuple[str, ...]:
         raise CheckpointError(f"the `names` of its classes are {described(given)}")
     names = tuple(str(name) for name in plain(list(given), "the list of its class names"))
     if len(names) != num_classes:
-        raise CheckpointError(f"it has {counted(len(names), 'class name')} for {counted(num_classes, 'class')}")
+        raise CheckpointError(f"it has {counted(len(names), 'class name')} for {described(num_classes)} classes")
     return names
 
 

@@ -101,7 +101,7 @@ def warn_of_crowds(index: DatasetIndex, split: str, max_det: int) -> None:
     if crowded:
         image, count = max(crowded, key=lambda one: one[1])
         logger.warning(
-            "split `%s`: %s with more labels than the %d detections of an image that count, up to %d in `%s`: "
+            "split `%s`: %s with more labels than detections that count (%d an image), up to %d in `%s`: "
             "even perfect detections would miss some; use `--max-det %d`",
             split, counted(len(crowded), "image"), max_det, count, printable(index.paths[image]), count,
         )  # fmt: skip
