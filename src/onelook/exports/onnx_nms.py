@@ -1,4 +1,4 @@
-"""NMS as a part of an ONNX graph, in standard operators.
+"""NMS as a part of an ONNX graph, in standard operators and in ONNX's own textual syntax.
 
 The result is that of `geometry.nms.non_max_suppression` with `multi_label=False`: the best class of every row, score =
 objectness times class score, greedy within a class, highest score first, equal scores in the order of the rows.
@@ -8,137 +8,102 @@ Letters: B images, N rows of a prediction, K classes, n detections of an image a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from onelook.inference.backend import Thresholds
 
-DETECTIONS = "detections"
+# `$` stands for `nms_`, with which no name of the network begins.
+START = """
+nms (float[B, N, C] predictions) => (float[B, n, 6] detections)
+<int64[1] $0 = {0}, int64[1] $1 = {1}, int64[1] $2 = {2}, int64[1] $3 = {3}, int64[1] $4 = {4}, int64[1] $5 = {5},
+ int64[1] $last = {2147483648}, int64 $zero = {0}, int64 $one = {1}, float[1] $two = {2.0},
+ int64[2] $image_and_row = {0, 2}, int64[3] $four_columns = {1, 1, 4}>
+{
+  # Corners, with the arithmetic of `cxcywh_to_xyxy`: (B, N, 4)
+  $centres = Slice (predictions, $0, $2, $2)
+  $sizes = Slice (predictions, $2, $4, $2)
+  $halves = Div ($sizes, $two)
+  $low = Sub ($centres, $halves)
+  $high = Add ($centres, $halves)
+  $boxes = Concat <axis = -1> ($low, $high)
+  # Every row counts for its best class only: scores (B, N), classes (B, N, 1)
+  $objectness = Slice (predictions, $4, $5, $2)
+  $of_classes = Slice (predictions, $5, $last, $2)
+  $by_class = Mul ($of_classes, $objectness)
+  $scores = ReduceMax <keepdims = 0> ($by_class, $2)
+  $classes = ArgMax <axis = 2, keepdims = 1> ($by_class)
+  $nothing = Sub ($scores, $scores)
+  $shape = Shape ($by_class)
+  $num_rows = Slice ($shape, $1, $2)
+"""
+ALL_KEPT = """
+  $is_kept = Greater ($scores, $conf_thres)
+  $remaining = Where ($is_kept, $scores, $nothing)
+"""
+CONTEST_OF_ALL = """
+  $contest = Unsqueeze ($scores, $1)  # (B, 1, N)
+"""
+CONTESTS_OF_CLASSES = """
+  $of_last_axis = Slice ($shape, $2, $3)
+  $num_classes = Squeeze ($of_last_axis)
+  $numbers = Range ($zero, $num_classes, $one)  # (K,)
+  $is_best = Equal ($classes, $numbers)
+  $one_hot = Cast <to = 1> ($is_best)
+  $of_best = Mul ($by_class, $one_hot)
+  $contest = Transpose <perm = [0, 2, 1]> ($of_best)  # (B, K, N)
+"""
+WITHOUT_OVERLAPS = """
+  $most = Squeeze ($num_rows)
+  $survivors = NonMaxSuppression ($boxes, $contest, $most, $iou_thres, $conf_thres)  # (M, 3) image, class, row
+  $indices = Gather <axis = 1> ($survivors, $image_and_row)
+  $kept_scores = GatherND ($scores, $indices)
+  $remaining = ScatterND ($nothing, $indices, $kept_scores)
+"""
+END = """
+  $count = Min ($num_rows, $max_det)
+  $best, $places = TopK <axis = 1> ($remaining, $count)
+  $rows = Unsqueeze ($places, $2)  # (B, n, 1)
+  $of_boxes = Expand ($rows, $four_columns)
+  $best_boxes = GatherElements <axis = 1> ($boxes, $of_boxes)
+  $best_scores = Unsqueeze ($best, $2)
+  $of_rows = GatherElements <axis = 1> ($classes, $rows)
+  $best_classes = Cast <to = 1> ($of_rows)
+  detections = Concat <axis = 2> ($best_boxes, $best_scores, $best_classes)
+}
+"""
 
 
 def with_nms(model: Any, thresholds: Thresholds) -> Any:
-    """`model` (an `onnx.ModelProto`), whose output is predictions (B, N, 5 + K), with NMS behind it.
+    """`model` (an `onnx.ModelProto`), whose output is `predictions` (B, N, 5 + K), with NMS behind it.
 
     The new output `detections` is (B, n, 6) float32: x1, y1, x2, y2 in pixels of the images, score, class; n is
     `max_det`, or N if that is less. Rows that are not used have score 0. At an IoU threshold of 1, which drops no box,
     there is no search for overlaps in the graph.
     """
     import onnx
-    from onnx import helper
+    from onnx import helper, numpy_helper
 
+    middle = [ALL_KEPT]
+    if thresholds.iou_thres < 1:
+        middle = [CONTEST_OF_ALL if thresholds.agnostic_nms else CONTESTS_OF_CLASSES, WITHOUT_OVERLAPS]
+    added = onnx.parser.parse_graph("".join([START, *middle, END]).replace("$", "nms_"))
+    numbers = {
+        "nms_conf_thres": np.array(thresholds.conf_thres, np.float32),
+        "nms_iou_thres": np.array(thresholds.iou_thres, np.float32),
+        "nms_max_det": np.array([thresholds.max_det], np.int64),
+    }
+    constants = [*added.initializer, *(numpy_helper.from_array(number, name) for name, number in numbers.items())]
+    used = {name for node in added.node for name in node.input}
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
-    (predictions,) = graph.output
-    dims = predictions.type.tensor_type.shape.dim
-    batch = dims[0].dim_param or dims[0].dim_value
-    nodes = _Nodes(predictions.name)
-    _add_nms(nodes, thresholds)
-    graph.node.extend(nodes.nodes)
-    graph.initializer.extend(nodes.constants)
+    batch = graph.output[0].type.tensor_type.shape.dim[0]
+    graph.node.extend(added.node)
+    graph.initializer.extend(constant for constant in constants if constant.name in used)
+    shape = [batch.dim_param or batch.dim_value, "detections_of_an_image", 6]
+    output = helper.make_tensor_value_info("detections", onnx.TensorProto.FLOAT, shape)
     del graph.output[:]
-    graph.output.append(
-        helper.make_tensor_value_info(DETECTIONS, onnx.TensorProto.FLOAT, [batch, "detections_of_an_image", 6])
-    )
+    graph.output.append(output)
     return result
-
-
-def _add_nms(add: _Nodes, thresholds: Thresholds) -> None:
-    predictions = add.source
-    # Corners, with the arithmetic of `cxcywh_to_xyxy`: (B, N, 4)
-    centres = add("Slice", predictions, add.ints(0), add.ints(2), add.ints(2))
-    halves = add("Div", add("Slice", predictions, add.ints(2), add.ints(4), add.ints(2)), add.floats(2.0))
-    boxes = add("Concat", add("Sub", centres, halves), add("Add", centres, halves), axis=-1)
-    # Every row counts for its best class only: scores (B, N), classes (B, N, 1)
-    objectness = add("Slice", predictions, add.ints(4), add.ints(5), add.ints(2))
-    by_class = add("Mul", add("Slice", predictions, add.ints(5), add.ints(2**31), add.ints(2)), objectness)
-    scores = add("ReduceMax", by_class, add.ints(2), keepdims=0)
-    classes = add("ArgMax", by_class, axis=2, keepdims=1)
-    nothing = add("Sub", scores, scores)
-    if thresholds.iou_thres >= 1:
-        is_kept = add("Greater", scores, add.float(thresholds.conf_thres))
-        remaining = add("Where", is_kept, scores, nothing)
-    else:
-        remaining = _without_overlaps(add, thresholds, boxes, scores, classes, by_class)
-    num_rows = add("Slice", add("Shape", predictions), add.ints(1), add.ints(2))
-    best, rows = add.two("TopK", remaining, add("Min", num_rows, add.ints(thresholds.max_det)), axis=1)
-    rows = add("Unsqueeze", rows, add.ints(2))  # (B, n, 1)
-    of_boxes = add("Expand", rows, add.ints(1, 1, 4))
-    columns = (
-        add("GatherElements", boxes, of_boxes, axis=1),
-        add("Unsqueeze", best, add.ints(2)),
-        add("Cast", add("GatherElements", classes, rows, axis=1), to=1),
-    )
-    add("Concat", *columns, axis=2, output=DETECTIONS)
-
-
-def _without_overlaps(add: _Nodes, thresholds: Thresholds, boxes: str, scores: str, classes: str, by_class: str) -> str:
-    """Scores (B, N), 0 for the rows that NMS drops."""
-    if thresholds.agnostic_nms:
-        contest = add("Unsqueeze", scores, add.ints(1))  # (B, 1, N)
-    else:
-        num_classes = add("Slice", add("Shape", by_class), add.ints(2), add.ints(3))
-        numbers = add("Range", add.int(0), add("Squeeze", num_classes), add.int(1))  # (K,)
-        is_best = add("Cast", add("Equal", classes, numbers), to=1)  # (B, N, K)
-        contest = add("Transpose", add("Mul", by_class, is_best), perm=[0, 2, 1])  # (B, K, N)
-    survivors = add(  # (M, 3) image, class, row
-        "NonMaxSuppression",
-        boxes,
-        contest,
-        add("Squeeze", add("Slice", add("Shape", boxes), add.ints(1), add.ints(2))),
-        add.float(thresholds.iou_thres),
-        add.float(thresholds.conf_thres),
-    )
-    indices = add("Gather", survivors, add.ints(0, 2), axis=1)  # (M, 2) image, row
-    kept_scores = add("GatherND", scores, indices)
-    return add("ScatterND", add("Sub", scores, scores), indices, kept_scores)
-
-
-class _Nodes:
-    """Collects nodes and constants; calling it adds a node and gives the name of its result."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def __call__(self, operator: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        return self._add(operator, inputs, [output or f"nms_{len(self.nodes)}"], attributes)[0]
-
-    def two(self, operator: str, *inputs: str, **attributes: Any) -> tuple[str, str]:
-        """A node with two results."""
-        name = f"nms_{len(self.nodes)}"
-        first, second = self._add(operator, inputs, [name, f"{name}_places"], attributes)
-        return first, second
-
-    def ints(self, *values: int) -> str:
-        """A constant vector of int64."""
-        return self._constant(np.array(values, np.int64))
-
-    def int(self, value: int) -> str:
-        """A constant scalar, int64."""
-        return self._constant(np.array(value, np.int64))
-
-    def floats(self, *values: float) -> str:
-        """A constant vector of float32."""
-        return self._constant(np.array(values, np.float32))
-
-    def float(self, value: float) -> str:
-        """A constant scalar, float32."""
-        return self._constant(np.array(value, np.float32))
-
-    def _constant(self, value: npt.NDArray[Any]) -> str:
-        from onnx import numpy_helper
-
-        name = f"nms_constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(value, name))
-        return name
-
-    def _add(self, operator: str, inputs: Sequence[str], outputs: list[str], attributes: dict[str, Any]) -> list[str]:
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(operator, list(inputs), outputs, **attributes))
-        return outputs
