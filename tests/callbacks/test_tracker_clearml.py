@@ -115,8 +115,7 @@ def test_boxes_are_drawn_where_they_are_on_an_image_after_exif_rotation(tmp_path
     found = Detections(
         np.array([[30, 5, 50, 35], [2, 2, 8, 8]], np.float32), np.array([0.9, 0.2], np.float32), np.array([1, 0])
     )
-    boxes = np.array([[10.0, 12.0, 25.0, 30.0]])
-    image = LabelledImage(tmp_path / "turned.png", (40, 60), ("bee", "ant"), found, boxes, np.array([0]))
+    image = LabelledImage(tmp_path / "turned.png", (40, 60), ("bee", "ant"), found, [([10.0, 12.0, 25.0, 30.0], 0)])
     pixels = np.asarray(drawn_boxes(image))
     assert pixels.shape == (40, 60, 3)
     assert (pixels[30, 10:26] == LABEL_COLOUR).all() and (pixels[12:31, 25] == LABEL_COLOUR).all()

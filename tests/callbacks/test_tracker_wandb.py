@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from stop_at import StopAt
-from tracker_runs import Draw, bits_of, follow, results_of
+from tracker_runs import Draw, beginning, bits_of, follow, results_of
 from wandb_store import forget_wandb, offline_wandb, read_stores
 
-from onelook.callbacks.trackers.tracker import RunSummary, TrackedRun
 from onelook.callbacks.trackers.wandb import WandbTracker
 from onelook.errors import SettingsError, StopRequested
 from onelook.recipes.train import train
-from onelook.settings.train import TrainSettings
+from onelook.training.callback import FitEnd
 
 
 @pytest.fixture
@@ -26,11 +25,6 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     offline_wandb(tmp_path, monkeypatch)
     yield
     forget_wandb()
-
-
-def tracked_run(folder: Path, **settings: Any) -> TrackedRun:
-    values = TrainSettings(**settings).model_dump(mode="json")
-    return TrackedRun(values, folder, "bees", folder.name, ("bee", "=1+1"))
 
 
 def test_the_store_agrees_with_the_run_folder(
@@ -93,10 +87,10 @@ def test_a_resumed_run_continues_in_its_wandb_run(tiny_run: dict[str, Any], offl
 
 def test_a_row_that_comes_late_is_kept(tmp_path: Path, offline: None) -> None:
     tracker = WandbTracker()
-    tracker.start(tracked_run(tmp_path))
+    tracker.start(beginning(tmp_path, ("bee", "=1+1")))
     for epoch in (0, 2, 1):
         tracker.log_row(epoch, {"train/box_loss": epoch / 10})
-    tracker.finish(RunSummary("finished", True, 3, 2, {}))
+    tracker.finish(FitEnd("finished", 3, 2, 0.0, (), 1.0))
     (store,) = read_stores(tmp_path)
     assert store.rows() == {epoch: {"train/box_loss": epoch / 10} for epoch in (0, 2, 1)}
 
@@ -105,7 +99,7 @@ def test_without_a_key_nobody_is_asked_for_one(tmp_path: Path, offline: None, mo
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with pytest.raises(SettingsError, match="no key to log in with") as problem:
-        WandbTracker().start(tracked_run(tmp_path))
+        WandbTracker().start(beginning(tmp_path, ("bee", "=1+1")))
     assert "WANDB_MODE=offline" in str(problem.value.hint)
 
 
@@ -118,9 +112,9 @@ def test_a_server_that_does_not_answer_costs_no_row(
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_INIT_TIMEOUT", "0.5")
     tracker = WandbTracker()
-    tracker.start(tracked_run(tmp_path))
+    tracker.start(beginning(tmp_path, ("bee", "=1+1")))
     tracker.log_row(0, {"train/box_loss": 0.5})
-    tracker.finish(RunSummary("finished", True, 1, 0, {}))
+    tracker.finish(FitEnd("finished", 1, 0, 0.0, (), 1.0))
     assert "tracker `wandb` works offline" in caplog.text
     assert read_stores(tmp_path)[-1].rows() == {0: {"train/box_loss": 0.5}}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import logging
 import sys
 import threading
@@ -14,12 +13,12 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 from stop_at import StopAt
-from tracker_runs import Draw, Notebook, bits_of, kind_of, results_of
+from tracker_runs import Draw, Notebook, beginning, bits_of, kind_of, results_of
 
 from onelook.callbacks.trackers.detached import Detached, TrackerKind
 from onelook.callbacks.trackers.identity import recall_identity, remember_identity
 from onelook.callbacks.trackers.registry import TRACKERS, trackers_for
-from onelook.callbacks.trackers.tracker import TrackedRun
+from onelook.callbacks.trackers.tracker import final_metrics, project_of
 from onelook.callbacks.trackers.worker import MAX_WAITING
 from onelook.errors import SettingsError, StopRequested
 from onelook.recipes.train import train
@@ -52,7 +51,7 @@ class Blocked(Notebook):
         super().__init__()
         self.reached, self.let_go = threading.Event(), threading.Event()
 
-    def start(self, run: TrackedRun) -> None:
+    def start(self, run: FitStart) -> None:
         self.reached.set()
         self.let_go.wait()
         super().start(run)
@@ -70,13 +69,6 @@ class Witness(Callback):
 
     def on_epoch_end(self, event: EpochEnd) -> None:
         self.epochs.append(event)
-
-
-def beginning(folder: Path, epochs: int = 1000) -> FitStart:
-    return FitStart(
-        settings=TrainSettings(epochs=epochs), run_folder=folder, names=("bee",), num_train_images=1,
-        num_val_images=1, batches_per_epoch=1, start_epoch=0, start_batch=0, device="CPU", model_summary="tiny",
-    )  # fmt: skip
 
 
 def epoch_end(epoch: int) -> EpochEnd:
@@ -101,8 +93,8 @@ def test_a_tracker_hears_of_the_whole_run_in_order(tiny_run: dict[str, Any]) -> 
         "log_images", "log_model", "finish",
     ]  # fmt: skip
     (run,) = notebook.of("start")[0]
-    assert (run.project, run.name, run.names, run.is_resumed) == ("runs", "exp", ("square", "disc"), False)
-    assert run.settings["optimizer"] == "AdamW" and run.settings["epochs"] == 2 and json.dumps(run.settings)
+    assert (project_of(run.run_folder), run.names, run.is_resumed) == ("runs", ("square", "disc"), False)
+    assert run.settings.optimizer == "AdamW" and run.settings.epochs == 2 and run.run_folder == folder
     assert dict(notebook.of("log_row")) == results_of(folder)
     assert notebook.of("log_images") == [([folder / "labels.png"],), ([folder / "results.jpg"],)]
     models = [(path.relative_to(folder).as_posix(), aliases) for path, aliases, _ in notebook.of("log_model")]
@@ -111,10 +103,10 @@ def test_a_tracker_hears_of_the_whole_run_in_order(tiny_run: dict[str, Any]) -> 
         ("weights/epoch1.safetensors", ("epoch1",)),
         ("weights/best.safetensors", ("best",)),
     ]
-    (summary,) = notebook.of("finish")[0]
-    assert summary.is_complete and summary.reason == "finished" and summary.epochs_done == 2
-    assert summary.metrics["metrics/mAP_0.5"] == result.metrics.map50
-    assert notebook.of("log_model")[2][2] == summary.metrics
+    (end,) = notebook.of("finish")[0]
+    assert end.metrics is not None and end.reason == "finished" and end.epochs_done == 2
+    assert notebook.of("log_model")[2][2] == final_metrics(end)
+    assert final_metrics(end)["metrics/mAP_0.5"] == result.metrics.map50
     check_boxes(notebook, witness)
 
 
@@ -126,8 +118,9 @@ def check_boxes(notebook: Notebook, witness: Witness) -> None:
         for image, sample_image in enumerate(boxed):
             assert sample_image.detections is witness.epochs[epoch].detections[image]
             assert sample_image.size_hw == (96, 96)
-            assert np.array_equal(sample_image.label_boxes, index.image_labels(image).boxes)
-            assert np.array_equal(sample_image.label_class_ids, index.image_labels(image).class_ids)
+            labels = index.image_labels(image)
+            assert [box for box, _ in sample_image.labels] == labels.boxes.tolist()
+            assert [class_id for _, class_id in sample_image.labels] == labels.class_ids.tolist()
 
 
 def test_boxes_come_ten_times_in_a_run(tmp_path: Path) -> None:
@@ -213,8 +206,8 @@ def test_a_stopped_run_is_told_to_be_incomplete(tiny_run: dict[str, Any]) -> Non
     notebook = Notebook()
     with pytest.raises(StopRequested):
         train(tiny_run, callbacks=[Detached({"notes": kind_of(notebook)}), StopAt(3)])
-    (summary,) = notebook.of("finish")[0]
-    assert (summary.reason, summary.is_complete, summary.metrics) == ("stop requested", False, {})
+    (end,) = notebook.of("finish")[0]
+    assert (end.reason, end.metrics, final_metrics(end)) == ("stop requested", None, {})
     assert not notebook.of("log_model")
 
 
@@ -226,7 +219,7 @@ def test_a_resumed_run_sends_what_is_new(tiny_run: dict[str, Any]) -> None:
     notebook = Notebook()
     train({"resume": str(run)}, callbacks=[Draw(), Detached({"notes": kind_of(notebook)})])
     (told,) = notebook.of("start")[0]
-    assert told.is_resumed and told.start_epoch == 1 and told.project == "runs"
+    assert told.is_resumed and told.start_epoch == 1 and project_of(told.run_folder) == "runs"
     assert [epoch for epoch, _ in notebook.of("log_row")] == [1]
     assert [[path.name for path in paths] for (paths,) in notebook.of("log_images")] == [["results.jpg"]]
 
@@ -293,7 +286,7 @@ def test_the_project_is_the_folder_of_the_run_folders(tmp_path: Path, folder: st
     observer = Detached({"notes": kind_of(notebook)})
     observer.on_fit_start(beginning(tmp_path / folder))
     observer.on_fit_end(fit_end(0))
-    assert notebook.of("start")[0][0].project == project
+    assert project_of(notebook.of("start")[0][0].run_folder) == project
 
 
 def test_the_names_of_trackers_are_those_of_the_setting() -> None:

@@ -9,13 +9,13 @@ import google_crc32c
 import numpy as np
 import pytest
 from stop_at import StopAt
-from tracker_runs import REAL_RUN, Draw, follow, results_of
+from tracker_runs import REAL_RUN, Draw, beginning, follow, results_of
 
 from onelook.callbacks.trackers.event_file import masked
 from onelook.callbacks.trackers.tensorboard import TensorBoardTracker
-from onelook.callbacks.trackers.tracker import RunSummary, TrackedRun
 from onelook.errors import StopRequested
 from onelook.recipes.train import train
+from onelook.training.callback import FitEnd
 
 if TYPE_CHECKING:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -116,8 +116,8 @@ def test_names_are_shown_and_not_obeyed(tmp_path: Path, name: str) -> None:
     from tensorboard.plugin_util import markdown_to_safe_html
 
     tracker = TensorBoardTracker()
-    tracker.start(TrackedRun({"data": name}, tmp_path, "bees", "exp", ("bee", name)))
-    tracker.finish(RunSummary("finished", True, 0, -1, {}))
+    tracker.start(beginning(tmp_path, ("bee", name), data=name))
+    tracker.finish(FitEnd("finished", 0, -1, 0.0, (), 1.0))
     events = read(tmp_path)
     for tag in ("classes", "settings"):
         html = markdown_to_safe_html(text_of(events, tag))

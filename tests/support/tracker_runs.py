@@ -12,11 +12,12 @@ import numpy as np
 
 from onelook.callbacks.trackers.detached import Detached, TrackerKind
 from onelook.callbacks.trackers.registry import TRACKERS
-from onelook.callbacks.trackers.tracker import LabelledImage, RunSummary, TrackedRun, Tracker
+from onelook.callbacks.trackers.tracker import LabelledImage, Tracker
 from onelook.files.images import write_image
 from onelook.recipes.train import train
 from onelook.recipes.train_result import TrainResult
 from onelook.runs.checkpoint import load_checkpoint
+from onelook.settings.train import TrainSettings
 from onelook.training.callback import Callback, FitEnd, FitStart
 
 Row = dict[str, float]
@@ -50,6 +51,14 @@ def results_of(run_folder: Path) -> dict[int, Row]:
     return {int(row.pop("epoch")): row for row in rows}
 
 
+def beginning(folder: Path, names: tuple[str, ...] = ("bee",), **settings: Any) -> FitStart:
+    """A run of one image that begins."""
+    return FitStart(
+        settings=TrainSettings(**settings), run_folder=folder, names=names, num_train_images=1, num_val_images=1,
+        batches_per_epoch=1, start_epoch=0, start_batch=0, device="CPU", model_summary="tiny",
+    )  # fmt: skip
+
+
 class Draw(Callback):
     """Writes `labels.png` at the start of a run and `results.jpg` at its end: real plots take seconds."""
 
@@ -80,7 +89,7 @@ class Notebook:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.threads: set[str] = set()
 
-    def start(self, run: TrackedRun) -> None:
+    def start(self, run: FitStart) -> None:
         self._note("start", run)
 
     def log_row(self, epoch: int, row: Mapping[str, float]) -> None:
@@ -95,8 +104,8 @@ class Notebook:
     def log_model(self, path: Path, aliases: Sequence[str], metadata: Mapping[str, float]) -> None:
         self._note("log_model", path, tuple(aliases), dict(metadata))
 
-    def finish(self, summary: RunSummary) -> None:
-        self._note("finish", summary)
+    def finish(self, end: FitEnd) -> None:
+        self._note("finish", end)
 
     def of(self, name: str) -> list[tuple[Any, ...]]:
         """The arguments of all calls of one method."""

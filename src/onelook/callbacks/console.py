@@ -83,7 +83,7 @@ class ConsoleProgress(Callback):
             f"{counted(len(event.names), 'class')}; {counted(event.batches_per_epoch, 'batch')} an epoch, "
             f"{settings.imgsz} pixels"
         )
-        if (event.start_epoch, event.start_batch) != (0, 0):
+        if event.is_resumed:
             self._say(f"resuming at epoch {event.start_epoch}, batch {event.start_batch}")
         self._say_settings(event)
         self._say(f"run folder: {event.run_folder}")

@@ -70,7 +70,7 @@ class RunFactsFile(Callback):
 
     def on_fit_start(self, event: FitStart) -> None:
         """Write all that is known before the first step."""
-        before = None if (event.start_epoch, event.start_batch) == (0, 0) else _earlier(self._path)
+        before = _earlier(self._path) if event.is_resumed else None
         environments = before.environments if before is not None else ()
         now = environment(event.device)
         if now not in environments:

@@ -77,6 +77,11 @@ class FitStart:
     weight_decay: float = 0.0
     loss_columns: tuple[str, ...] = ("box", "obj", "cls")
 
+    @property
+    def is_resumed(self) -> bool:
+        """Whether an earlier process has begun this run."""
+        return (self.start_epoch, self.start_batch) != (0, 0)
+
 
 @dataclass(frozen=True)
 class StepEnd:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onelook.callbacks.trackers.identity import recall_identity, remember_identity
-from onelook.callbacks.trackers.tracker import LabelledImage, RunSummary, TrackedRun
+from onelook.callbacks.trackers.tracker import LabelledImage, final_metrics, project_of
 from onelook.structures.detections import rows_of
+from onelook.training.callback import FitEnd, FitStart
 
 if TYPE_CHECKING:
     from clearml import Task
@@ -47,12 +48,12 @@ class ClearMlTracker:
         Task.set_random_seed(None)  # or it sets the global random seeds
         self._init = Task.init
 
-    def start(self, run: TrackedRun) -> None:
+    def start(self, run: FitStart) -> None:
         """Begin a task, or continue that of a resumed run."""
         identity = recall_identity(run.run_folder, NAME) if run.is_resumed else None
         self._task = self._init(
-            project_name=run.project,
-            task_name=run.name,
+            project_name=project_of(run.run_folder),
+            task_name=run.run_folder.name,
             reuse_last_task_id=identity or False,
             continue_last_task=False if identity is None else 0,  # 0: continue, without an offset of the iterations
             auto_connect_arg_parser=False,
@@ -62,7 +63,7 @@ class ClearMlTracker:
         )
         if not self._task.id.startswith(OFFLINE):
             remember_identity(run.run_folder, NAME, self._task.id)
-        self._task.connect(dict(run.settings), name="settings")
+        self._task.connect(run.settings.model_dump(mode="json"), name="settings")
         self._task.connect({str(number): name for number, name in enumerate(run.names)}, name="classes")
         self._epoch = run.start_epoch
 
@@ -88,9 +89,9 @@ class ClearMlTracker:
         values = {name: str(value) for name, value in metadata.items()}
         self._task.upload_artifact(aliases[0], path, metadata=values, wait_on_upload=True)
 
-    def finish(self, summary: RunSummary) -> None:
+    def finish(self, end: FitEnd) -> None:
         """Log the final metrics as single values, and close the task."""
-        for name, value in {**summary.metrics, "best_epoch": float(summary.best_epoch)}.items():
+        for name, value in {**final_metrics(end), "best_epoch": float(end.best_epoch)}.items():
             self._task.get_logger().report_single_value(name.removeprefix("metrics/"), value)
         self._task.close()
 

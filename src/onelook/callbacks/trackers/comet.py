@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onelook.callbacks.trackers.identity import recall_identity, remember_identity
-from onelook.callbacks.trackers.tracker import LabelledImage, RunSummary, TrackedRun
+from onelook.callbacks.trackers.tracker import LabelledImage, best_metrics, project_of
 from onelook.structures.detections import rows_of
+from onelook.training.callback import FitEnd, FitStart
 
 if TYPE_CHECKING:
     from comet_ml import CometExperiment
@@ -61,17 +62,18 @@ class CometTracker:
         self._begin = comet_ml.start
         self._config = comet_ml.ExperimentConfig
 
-    def start(self, run: TrackedRun) -> None:
+    def start(self, run: FitStart) -> None:
         """Begin an experiment, or continue that of a resumed run."""
+        folder = run.run_folder
         self._experiment = self._begin(
-            workspace=run.settings["entity"] or None,
-            project_name=os.environ.get("COMET_PROJECT_NAME") or run.project,
-            experiment_key=recall_identity(run.run_folder, NAME) if run.is_resumed else None,
-            experiment_config=self._config(offline_directory=str(run.run_folder / NAME), name=run.name, **UNASKED),
+            workspace=run.settings.entity or None,
+            project_name=os.environ.get("COMET_PROJECT_NAME") or project_of(folder),
+            experiment_key=recall_identity(folder, NAME) if run.is_resumed else None,
+            experiment_config=self._config(offline_directory=str(folder / NAME), name=folder.name, **UNASKED),
         )
-        remember_identity(run.run_folder, NAME, self._experiment.get_key())
-        logger.info("tracker `comet`: %s", self._experiment.url or run.run_folder / NAME)
-        self._experiment.log_parameters(dict(run.settings))
+        remember_identity(folder, NAME, self._experiment.get_key())
+        logger.info("tracker `comet`: %s", self._experiment.url or folder / NAME)
+        self._experiment.log_parameters(run.settings.model_dump(mode="json"))
         self._experiment.log_others({"class_names": ", ".join(run.names), "model": run.model_summary})
 
     def log_row(self, epoch: int, row: Mapping[str, float]) -> None:
@@ -100,10 +102,10 @@ class CometTracker:
         """Log the checkpoint as a model that is called by its first alias."""
         self._experiment.log_model(aliases[0], str(path), overwrite=True, metadata=dict(metadata))
 
-    def finish(self, summary: RunSummary) -> None:
+    def finish(self, end: FitEnd) -> None:
         """Log the final metrics as `best/...`, and wait until what waits is sent, or packed."""
-        self._experiment.log_metrics(summary.best, step=max(summary.best_epoch, 0))
-        self._experiment.log_others({"best_epoch": summary.best_epoch, "reason": summary.reason})
+        self._experiment.log_metrics(best_metrics(end), step=max(end.best_epoch, 0))
+        self._experiment.log_others({"best_epoch": end.best_epoch, "reason": end.reason})
         self._experiment.end()
 
 

@@ -7,25 +7,25 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from onelook.callbacks.trackers.tracker import TrackedRun
 from onelook.data.formats.writers import yolo_rows
 from onelook.files.yaml import dump_yaml
 from onelook.structures.dataset_index import DatasetIndex
+from onelook.training.callback import FitStart
 
 
-def dataset_name(run: TrackedRun) -> str:
+def dataset_name(run: FitStart) -> str:
     """A name for the dataset: that of its YAML, reduced to letters, digits, `-`, `_` and `.`."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(str(run.settings["data"])).stem) or "data"
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", run.settings.data.stem) or "data"
 
 
-def dataset_images(run: TrackedRun, splits: Sequence[str]) -> Iterator[tuple[str, Path]]:
+def dataset_images(run: FitStart, splits: Sequence[str]) -> Iterator[tuple[str, Path]]:
     """Name in the copy, such as `images/train/7.jpg`, and file of each image of `splits`."""
     for split in splits:
         for path, inside in _names(run.indexes[split]).items():
             yield f"images/{split}/{inside}", Path(path)
 
 
-def dataset_texts(run: TrackedRun, splits: Sequence[str]) -> Iterator[tuple[str, str]]:
+def dataset_texts(run: FitStart, splits: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Name and content of the label files of `splits`, with the rows that the run uses, and of `data.yaml`."""
     for split in splits:
         index = run.indexes[split]

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from onelook.callbacks.trackers.identity import recall_identity, remember_identity
-from onelook.callbacks.trackers.tracker import RunSummary, TrackedRun
+from onelook.callbacks.trackers.tracker import best_metrics, project_of
 from onelook.runs.run_dir import RunDir
+from onelook.training.callback import FitEnd, FitStart
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,7 +40,7 @@ class MlflowTracker:
         _import_quietly()
         self._logged: set[int] = set()
 
-    def start(self, run: TrackedRun) -> None:
+    def start(self, run: FitStart) -> None:
         """Continue the MLflow run that this run has begun, or create one, and log the settings."""
         from mlflow import MlflowClient
 
@@ -49,7 +50,7 @@ class MlflowTracker:
         identity = recall_identity(run.run_folder, NAME) if run.is_resumed else None
         if identity is None or not self._reopen(identity):
             self._create(run, artifacts)
-        self._log_settings({name: str(value) for name, value in run.settings.items()})
+        self._log_settings({name: str(value) for name, value in run.settings.model_dump(mode="json").items()})
         self._tag({"model": run.model_summary, "device": run.device, "run_folder": str(run.run_folder)})
         classes: dict[str, str] = {str(number): name for number, name in enumerate(run.names)}
         self._client.log_dict(self._run_id, classes, "classes.json")
@@ -70,15 +71,15 @@ class MlflowTracker:
         self._client.log_artifact(self._run_id, str(path), "weights")
         self._tag({f"model.{alias}": f"weights/{path.name}" for alias in aliases})
 
-    def finish(self, summary: RunSummary) -> None:
+    def finish(self, end: FitEnd) -> None:
         """Log the final metrics as `best/...` and the tables of the run, and close the MLflow run."""
-        self._log_metrics(summary.best, max(summary.best_epoch, 0))
-        self._tag({"reason": summary.reason, "best_epoch": str(summary.best_epoch)})
+        self._log_metrics(best_metrics(end), max(end.best_epoch, 0))
+        self._tag({"reason": end.reason, "best_epoch": str(end.best_epoch)})
         run = RunDir(self._folder)
         for table in (run.settings, run.results, run.metrics):
             if table.is_file():
                 self._client.log_artifact(self._run_id, str(table))
-        self._client.set_terminated(self._run_id, "FINISHED" if summary.is_complete else "KILLED")
+        self._client.set_terminated(self._run_id, "KILLED" if end.metrics is None else "FINISHED")
 
     def _reopen(self, identity: str) -> bool:
         """Reopen an MLflow run; False if the store does not have it."""
@@ -93,11 +94,11 @@ class MlflowTracker:
         self._logged = {metric.step for metric in self._client.get_metric_history(identity, "x/lr0")}
         return True
 
-    def _create(self, run: TrackedRun, artifacts: str | None) -> None:
-        project = os.environ.get("MLFLOW_EXPERIMENT_NAME") or run.project
+    def _create(self, run: FitStart, artifacts: str | None) -> None:
+        project = os.environ.get("MLFLOW_EXPERIMENT_NAME") or project_of(run.run_folder)
         found = self._client.get_experiment_by_name(project)
         experiment = found.experiment_id if found else self._client.create_experiment(project, artifacts)
-        self._run_id = self._client.create_run(experiment, run_name=run.name).info.run_id
+        self._run_id = self._client.create_run(experiment, run_name=run.run_folder.name).info.run_id
         remember_identity(run.run_folder, NAME, self._run_id)
 
     def _log_settings(self, settings: Mapping[str, str]) -> None:

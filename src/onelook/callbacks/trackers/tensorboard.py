@@ -17,9 +17,10 @@ from tensorboard.compat.proto.types_pb2 import DT_STRING
 from tensorboard.plugins.text.metadata import create_summary_metadata
 
 from onelook.callbacks.trackers.event_file import EventFile
-from onelook.callbacks.trackers.tracker import RunSummary, TrackedRun
+from onelook.callbacks.trackers.tracker import best_metrics
 from onelook.files.image_headers import read_header
 from onelook.files.yaml import dump_yaml
+from onelook.training.callback import FitEnd, FitStart
 
 FILE_VERSION = "brain.Event:2"
 RGB = 3
@@ -35,7 +36,7 @@ class TensorBoardTracker:
     _epoch: int
     _file: EventFile
 
-    def start(self, run: TrackedRun) -> None:
+    def start(self, run: FitStart) -> None:
         """Open the file and write settings and class names."""
         self._folder, self._epoch = run.run_folder, run.start_epoch
         number = f"{time():.6f}.{platform.node()}.{os.getpid()}"
@@ -43,7 +44,7 @@ class TensorBoardTracker:
         self._write(Event(wall_time=time(), file_version=FILE_VERSION))
         begun = SessionLog(status=SessionLog.START)
         self._write(Event(wall_time=time(), step=run.start_epoch, session_log=begun))
-        self._write_values(_text("settings", dict(run.settings)))
+        self._write_values(_text("settings", run.settings.model_dump(mode="json")))
         self._write_values(_text("model", {"model": run.model_summary, "device": run.device}))
         self._write_values(_text("classes", dict(enumerate(run.names))))
 
@@ -65,11 +66,11 @@ class TensorBoardTracker:
         file = path.relative_to(self._folder).as_posix()
         self._write_values(_text(f"models/{path.stem}", {"file": file, "aliases": list(aliases), **metadata}))
 
-    def finish(self, summary: RunSummary) -> None:
+    def finish(self, end: FitEnd) -> None:
         """Write the final metrics as scalars `best/...` at the best epoch, and close the file."""
-        values = (Summary.Value(tag=name, simple_value=value) for name, value in summary.best.items())
-        self._write_values(*values, step=max(summary.best_epoch, 0))
-        ending = {"reason": summary.reason, "epochs_done": summary.epochs_done, "best_epoch": summary.best_epoch}
+        values = (Summary.Value(tag=name, simple_value=value) for name, value in best_metrics(end).items())
+        self._write_values(*values, step=max(end.best_epoch, 0))
+        ending = {"reason": end.reason, "epochs_done": end.epochs_done, "best_epoch": end.best_epoch}
         self._write_values(_text("outcome", ending))
         self._file.close()
 

@@ -3,43 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-import numpy as np
-import numpy.typing as npt
-
-from onelook.structures.dataset_index import DatasetIndex
 from onelook.structures.detections import Detections
+from onelook.structures.results import metrics_row
+from onelook.training.callback import FitEnd, FitStart
 
-
-@dataclass(frozen=True)
-class TrackedRun:
-    """The run that a tracker follows.
-
-    Attributes:
-        settings: all settings by name, hyperparameters and options of trackers included; values are plain JSON.
-        run_folder: where the run writes.
-        project: name of the group of runs: the folder of the run folders, or "onelook" for `runs/train`.
-        name: name of the run: that of its folder.
-        names: class names; may hold any characters.
-        is_resumed: whether an earlier process has begun this run.
-        start_epoch: the first epoch whose row will be logged; rows of earlier ones may have been logged before.
-        model_summary, device: descriptions for people.
-        indexes: images and labels by split, "train" and "val".
-    """
-
-    settings: Mapping[str, Any]
-    run_folder: Path
-    project: str
-    name: str
-    names: tuple[str, ...]
-    is_resumed: bool = False
-    start_epoch: int = 0
-    model_summary: str = ""
-    device: str = ""
-    indexes: Mapping[str, DatasetIndex] = field(default_factory=dict)
+DEFAULT_PROJECT = "onelook"
 
 
 @dataclass(frozen=True)
@@ -50,45 +22,32 @@ class LabelledImage:
         path: the image file.
         size_hw: height and width of the image after EXIF rotation, pixels.
         detections: boxes in pixels of the image.
-        label_boxes: (N, 4) float64 xyxy, pixels of the image.
-        label_class_ids: (N,) int64.
+        labels: corners, pixels of the image, and class id of each label, as plain values.
     """
 
     path: Path
     size_hw: tuple[int, int]
     names: tuple[str, ...]
     detections: Detections
-    label_boxes: npt.NDArray[np.float64]
-    label_class_ids: npt.NDArray[np.int64]
-
-    @property
-    def labels(self) -> list[tuple[list[float], int]]:
-        """Corners and class id of each label, as plain values."""
-        return list(zip(self.label_boxes.tolist(), self.label_class_ids.tolist(), strict=True))
+    labels: list[tuple[list[float], int]]
 
 
-@dataclass(frozen=True)
-class RunSummary:
-    """How a run ended.
+def project_of(run_folder: Path) -> str:
+    """Name of the group of runs: the folder of the run folders, or "onelook" for `runs/train`."""
+    is_default = run_folder.parent.parts[-2:] == ("runs", "train")
+    return DEFAULT_PROJECT if is_default else run_folder.parent.name or DEFAULT_PROJECT
 
-    Attributes:
-        reason: as in `FitEnd`.
-        is_complete: False if the run was told to stop and will be resumed.
-        epochs_done: epochs that are complete.
-        best_epoch: epoch of the best fitness, from 0; -1 if none was validated.
-        metrics: those of the best weights, by the names of `results.csv`, and `fitness`; empty unless complete.
-    """
 
-    reason: str
-    is_complete: bool
-    epochs_done: int
-    best_epoch: int
-    metrics: Mapping[str, float]
+def final_metrics(end: FitEnd) -> dict[str, float]:
+    """The metrics of the best weights, by the names of `results.csv`, and `fitness`; none of a run that was stopped."""
+    if end.metrics is None:
+        return {}
+    return {**metrics_row(end.metrics), "fitness": end.metrics.fitness}
 
-    @property
-    def best(self) -> dict[str, float]:
-        """The metrics as `best/...`."""
-        return {f"best/{name.removeprefix('metrics/')}": value for name, value in self.metrics.items()}
+
+def best_metrics(end: FitEnd) -> dict[str, float]:
+    """The same as `best/...`."""
+    return {f"best/{name.removeprefix('metrics/')}": value for name, value in final_metrics(end).items()}
 
 
 class Tracker(Protocol):
@@ -100,8 +59,8 @@ class Tracker(Protocol):
     which would inherit their locks in the locked state.
     """
 
-    def start(self, run: TrackedRun) -> None:
-        """Begin to follow a run, or resume it, and keep its settings."""
+    def start(self, run: FitStart) -> None:
+        """Begin to follow a run, or resume it, and keep its settings; its folder is an absolute path."""
 
     def log_row(self, epoch: int, row: Mapping[str, float]) -> None:
         """Keep the line of `results.csv` of `epoch`, by its column names, `epoch` left out.
@@ -121,7 +80,7 @@ class Tracker(Protocol):
             metadata: numbers that describe it.
         """
 
-    def finish(self, summary: RunSummary) -> None:
+    def finish(self, end: FitEnd) -> None:
         """Keep how the run ended. The last call."""
 
 

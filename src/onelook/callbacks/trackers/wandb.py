@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from onelook.callbacks.trackers.dataset_files import dataset_images, dataset_name, dataset_texts
 from onelook.callbacks.trackers.identity import recall_identity, remember_identity
-from onelook.callbacks.trackers.tracker import LabelledImage, RunSummary, TrackedRun
+from onelook.callbacks.trackers.tracker import LabelledImage, best_metrics, project_of
 from onelook.errors import SettingsError
 from onelook.structures.detections import rows_of
+from onelook.training.callback import FitEnd, FitStart
 
 if TYPE_CHECKING:
     from wandb import Image, Run
@@ -57,7 +58,7 @@ class WandbTracker:
         self._step = 0
         self._has_row = False
 
-    def start(self, run: TrackedRun) -> None:
+    def start(self, run: FitStart) -> None:
         """Begin a W&B run, or continue that of a resumed run, and send the dataset if that is asked for.
 
         Raises:
@@ -80,22 +81,23 @@ class WandbTracker:
         self._step = max(run.start_epoch, self._run.step)
         self._run.define_metric("epoch")
         self._run.define_metric("*", step_metric="epoch")
-        if run.settings["upload_dataset"] != "none":
-            self._log_dataset(run, SPLITS[run.settings["upload_dataset"]])
+        if run.settings.upload_dataset != "none":
+            self._log_dataset(run, SPLITS[run.settings.upload_dataset])
 
-    def _begin(self, run: TrackedRun, mode: Literal["offline"] | None = None) -> Run:
+    def _begin(self, run: FitStart, mode: Literal["offline"] | None = None) -> Run:
         """The W&B run, which a resumed run continues in; CommError if there is no answer, or it is a refusal."""
         import wandb
 
         identity = recall_identity(run.run_folder, NAME) if run.is_resumed else None
+        settings = run.settings.model_dump(mode="json")
         return wandb.init(
-            entity=run.settings["entity"] or None,
-            project=os.environ.get("WANDB_PROJECT") or run.project,
-            name=run.name,
+            entity=run.settings.entity or None,
+            project=os.environ.get("WANDB_PROJECT") or project_of(run.run_folder),
+            name=run.run_folder.name,
             id=identity,
             resume=None if identity is None else "allow",
             dir=run.run_folder,
-            config={**run.settings, "class_names": list(run.names), "model": run.model_summary},
+            config={**settings, "class_names": list(run.names), "model": run.model_summary},
             settings=self._options,
             mode=mode,
             reinit="create_new",
@@ -126,12 +128,12 @@ class WandbTracker:
         artifact.add_file(str(path), policy="mutable" if "best" in aliases else "immutable", skip_cache=True)
         self._run.log_artifact(artifact, aliases=list(aliases))
 
-    def finish(self, summary: RunSummary) -> None:
+    def finish(self, end: FitEnd) -> None:
         """Log the final metrics as `best/...` in the summary, and wait until what waits is sent, or written."""
-        self._run.summary.update({**summary.best, "best/epoch": summary.best_epoch, "reason": summary.reason})
+        self._run.summary.update({**best_metrics(end), "best/epoch": end.best_epoch, "reason": end.reason})
         self._run.finish()
 
-    def _log_dataset(self, run: TrackedRun, splits: Sequence[str]) -> None:
+    def _log_dataset(self, run: FitStart, splits: Sequence[str]) -> None:
         """Log images, where they lie, and labels as an artifact; W&B sends only what it does not have yet."""
         import wandb
 
@@ -142,7 +144,7 @@ class WandbTracker:
         for name, text in dataset_texts(run, splits):
             with artifact.new_file(name, encoding="utf-8") as file:
                 file.write(text)
-        self._run.log_artifact(artifact, aliases=[run.settings["artifact_alias"]])
+        self._run.log_artifact(artifact, aliases=[run.settings.artifact_alias])
 
 
 def _boxed(image: LabelledImage) -> Image:

@@ -24,6 +24,8 @@ class TrackerThread:
 
     Attributes:
         is_on: False once it has failed or is done.
+        missed: epochs whose rows it could not take, for the last call.
+        num_dropped: calls that it could not take.
     """
 
     def __init__(self, name: str, tracker: Tracker) -> None:
@@ -31,6 +33,8 @@ class TrackerThread:
         self.tracker = tracker
         self._calls: queue.Queue[Call | None] = queue.Queue(MAX_WAITING)
         self.is_on = True
+        self.missed: set[int] = set()
+        self.num_dropped = 0
         self._thread = threading.Thread(target=self._work, name=f"tracker-{name}", daemon=True)
         self._thread.start()
 
