@@ -44,9 +44,9 @@ class TrackerKind:
 class Detached(Callback):
     """Sends the events of a run to trackers.
 
-    A tracker that cannot be created, or fails, costs one warning. While one is slow or blocked, calls wait in a bounded
-    queue; when that is full, rows are kept for the end of the run, other calls are dropped and counted. At the end all
-    trackers together get `FINISH_SECONDS`, or `STOP_SECONDS` if the run was stopped; then they are abandoned.
+    A tracker that cannot be created, or fails, costs one warning. While one is slow or blocked, calls wait in a queue;
+    rows always do, others are dropped and counted while 256 wait. At the end all trackers together get
+    `FINISH_SECONDS`, or `STOP_SECONDS` if the run was stopped; then they are abandoned.
     """
 
     _run: FitStart  # since on_fit_start
@@ -79,8 +79,7 @@ class Detached(Callback):
     def on_epoch_end(self, event: EpochEnd) -> None:
         """Send the row, new images of the run folder, and boxes if they are due."""
         for thread in self._threads:
-            if not thread.send(partial(_log_row, event.row)):
-                thread.missed.add(event.epoch)
+            thread.send(partial(_log_row, event.row))
         images = self._new_images()
         if images:
             self._send(lambda tracker: tracker.log_images(images))
@@ -96,12 +95,12 @@ class Detached(Callback):
             self._send(lambda tracker: tracker.log_model(path, aliases, metadata))
 
     def on_fit_end(self, event: FitEnd) -> None:
-        """Send late rows, the final metrics, the last images and the best model; then wait for the trackers."""
+        """Send the final metrics, the last images and the best model; then wait for the trackers."""
         images = self._new_images()
         until = time.monotonic() + (self._stop_seconds if event.metrics is None else self._finish_seconds)
         for thread in self._threads:
-            rows = [row for row in event.history if row["epoch"] in thread.missed]
-            thread.send_last(partial(self._end, rows, images, event), until - time.monotonic())
+            thread.send(partial(self._end, images, event))
+            thread.send(None)
         for thread in self._threads:
             if thread.is_on and thread.num_dropped:
                 logger.warning(
@@ -111,9 +110,7 @@ class Detached(Callback):
                 )
             thread.wait(until - time.monotonic())
 
-    def _end(self, rows: Sequence[Mapping[str, float]], images: Sequence[Path], end: FitEnd, tracker: Tracker) -> None:
-        for row in rows:
-            _log_row(row, tracker)
+    def _end(self, images: Sequence[Path], end: FitEnd, tracker: Tracker) -> None:
         if images:
             tracker.log_images(images)
         if end.metrics is not None:
@@ -122,8 +119,7 @@ class Detached(Callback):
 
     def _send(self, call: Call) -> None:
         for thread in self._threads:
-            if not thread.send(call):
-                thread.num_dropped += 1
+            thread.send(call, may_drop=True)
 
     def _new_images(self) -> list[Path]:
         """Images of the run folder that are new or have changed since the last call."""

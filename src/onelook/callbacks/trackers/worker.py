@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import time
 from collections.abc import Callable
 
 from onelook.callbacks.trackers.tracker import Tracker
@@ -24,29 +23,24 @@ class TrackerThread:
 
     Attributes:
         is_on: False once it has failed or is done.
-        missed: epochs whose rows it could not take, for the last call.
-        num_dropped: calls that it could not take.
+        num_dropped: calls that were dropped while too many waited.
     """
 
     def __init__(self, name: str, tracker: Tracker) -> None:
         self.name = name
         self.tracker = tracker
-        self._calls: queue.Queue[Call | None] = queue.Queue(MAX_WAITING)
+        self._calls: queue.SimpleQueue[Call | None] = queue.SimpleQueue()
         self.is_on = True
-        self.missed: set[int] = set()
         self.num_dropped = 0
         self._thread = threading.Thread(target=self._work, name=f"tracker-{name}", daemon=True)
         self._thread.start()
 
-    def send(self, call: Call) -> bool:
-        """Queue `call` without waiting; False if the queue is full or the tracker is off."""
-        return self._put(call, 0.0)
-
-    def send_last(self, call: Call, seconds: float) -> None:
-        """Queue `call` as the last one; waits up to `seconds` for room in the queue."""
-        until = time.monotonic() + seconds
-        if self._put(call, seconds):
-            self._put(None, until - time.monotonic())
+    def send(self, call: Call | None, *, may_drop: bool = False) -> None:
+        """Queue `call`, None as the end, without waiting; with `may_drop` only while fewer than 256 calls wait."""
+        if may_drop and self._calls.qsize() >= MAX_WAITING:
+            self.num_dropped += 1
+        elif self.is_on:
+            self._calls.put(call)
 
     def wait(self, seconds: float) -> None:
         """Wait up to `seconds` for the last call; a tracker that needs longer is abandoned."""
@@ -54,15 +48,6 @@ class TrackerThread:
         if self._thread.is_alive():
             logger.warning("tracker `%s` did not finish in time; the end of the run may be missing there", self.name)
         self.is_on = False
-
-    def _put(self, call: Call | None, seconds: float) -> bool:
-        if not self.is_on:
-            return False
-        try:
-            self._calls.put(call, block=seconds > 0, timeout=seconds if seconds > 0 else None)
-        except queue.Full:
-            return False
-        return True
 
     def _work(self) -> None:
         while self.is_on and (call := self._calls.get()) is not None:
