@@ -14,6 +14,7 @@ from onelook.callbacks.detection_files import Names, label_lines
 from onelook.files.atomic import write_bytes_atomic, write_json_atomic, write_text_atomic
 from onelook.inference.evaluator import Evaluation
 from onelook.metrics.coco_json import labelling_of, to_coco_json
+from onelook.metrics.fold_summary import CLASS_MEASURES
 from onelook.runs.run_dir import RunDir
 from onelook.structures.confusion_cells import as_document
 from onelook.structures.dataset_index import DatasetIndex
@@ -32,11 +33,7 @@ def write_metrics(evaluation: Evaluation, names: tuple[str, ...], run: RunDir) -
             "name": names[int(class_id)],
             "images": int(metrics.class_num_images[row]),
             "labels": int(metrics.class_num_labels[row]),
-            "precision": metrics.class_precision[row],
-            "recall": metrics.class_recall[row],
-            "f1": metrics.class_f1[row],
-            "ap50": metrics.class_ap50[row],
-            "ap50_95": metrics.class_ap[row],
+            **{name: getattr(metrics, attribute)[row] for name, attribute in CLASS_MEASURES.items()},
         }
         for row, class_id in enumerate(metrics.class_ids)
     ]
