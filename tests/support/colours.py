@@ -52,7 +52,7 @@ def plan_of(model: DetectionModel | None = None, **metadata: object) -> ExportPl
     """The plan of an export with these fields of its metadata; of any size and number of images unless said."""
     fused = fuse(model or colour_detector())
     content = Metadata(names=fused.names, stride=fused.max_stride, **metadata)  # type: ignore[arg-type]
-    return ExportPlan(fused, content, content.frame_hw or (64, 96), example_batch=content.batch or 2)
+    return ExportPlan(fused, content, content.frame_hw or (64, 96))
 
 
 def images(count: int, height: int, width: int) -> torch.Tensor:

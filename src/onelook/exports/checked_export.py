@@ -181,7 +181,6 @@ class CheckedExport:
             model=self.model,
             metadata=metadata,
             example_hw=self.imgsz_hw,
-            example_batch=metadata.batch or 2,
             opset=settings.opset,
             simplify=settings.simplify,
             workspace_gib=settings.workspace,

@@ -30,7 +30,6 @@ class ExportPlan:
         model: fused, in evaluation mode and float32, on the CPU; not changed.
         metadata: what the file will say about itself.
         example_hw: height and width for tracing, pixels.
-        example_batch: images for tracing.
         opset: version of the operators of ONNX.
         simplify: fold constants of the ONNX graph and drop its idle nodes.
         workspace_gib: memory that TensorRT may use while it builds.
@@ -40,7 +39,6 @@ class ExportPlan:
     model: DetectionModel
     metadata: Metadata
     example_hw: tuple[int, int]
-    example_batch: int = 1
     opset: int = 20
     simplify: bool = True
     workspace_gib: float = 4.0
@@ -48,7 +46,7 @@ class ExportPlan:
 
     def example(self) -> Tensor:
         """Images to trace the network with, (B, 3, H, W) float32."""
-        return torch.full((self.example_batch, 3, *self.example_hw), 0.5)
+        return torch.full((self.metadata.batch or 2, 3, *self.example_hw), 0.5)
 
 
 class Predictions(nn.Module):
