@@ -87,19 +87,12 @@ def own_frames(
     """
     aspects = (sizes_hw[:, 0] / sizes_hw[:, 1]).tolist()
     frames = [frame_for_aspects(aspect, aspect, imgsz=imgsz, stride=stride, pad=pad) for aspect in aspects]
-    frames_hw = np.array(frames, np.int64).reshape(-1, 2)
-    order = np.lexsort((frames_hw[:, 1], frames_hw[:, 0])).astype(np.int64)
-    ordered = frames_hw[order]
-    first_of_frame = np.flatnonzero((np.diff(ordered, axis=0, prepend=np.zeros((1, 2), np.int64)) != 0).any(axis=1))
-    bounds = [*first_of_frame.tolist(), len(order)]
-    starts = [start for first, end in pairwise(bounds) for start in range(first, end, batch_size)]
-    return _rectangles(order, ordered[np.array(starts, np.int64)], batch_size, starts)
+    return _by_frame(np.array(frames, np.int64).reshape(-1, 2), batch_size)
 
 
 def equal_frames(num_images: int, *, frame_hw: tuple[int, int], batch_size: int) -> Rectangles:
     """Batches in the order of the dataset, all with a frame of `frame_hw` pixels, height and width."""
-    num_batches = -(-num_images // batch_size)
-    return _rectangles(np.arange(num_images), np.tile(np.array(frame_hw, np.int64), (num_batches, 1)), batch_size)
+    return _by_frame(np.tile(np.array(frame_hw, np.int64), (num_images, 1)), batch_size)
 
 
 def frame_for_aspects(lowest: float, highest: float, *, imgsz: int, stride: int, pad: float) -> tuple[int, int]:
@@ -114,11 +107,19 @@ def frame_for_aspects(lowest: float, highest: float, *, imgsz: int, stride: int,
     return tuple(stride * max(1, math.ceil(side * imgsz / stride + pad - SLACK)) for side in (height, width))  # type: ignore[return-value]
 
 
+def _by_frame(frames_hw: npt.NDArray[np.int64], batch_size: int) -> Rectangles:
+    """Batches of images with the same frame, from the frame of each image, (N, 2)."""
+    order = np.lexsort((frames_hw[:, 1], frames_hw[:, 0])).astype(np.int64)
+    ordered = frames_hw[order]
+    first_of_frame = np.flatnonzero((np.diff(ordered, axis=0, prepend=np.zeros((1, 2), np.int64)) != 0).any(axis=1))
+    bounds = [*first_of_frame.tolist(), len(order)]
+    starts = [start for first, end in pairwise(bounds) for start in range(first, end, batch_size)]
+    return _rectangles(order, ordered[np.array(starts, np.int64)], batch_size, starts)
+
+
 def _rectangles(
-    order: npt.NDArray[np.int64], frames_hw: npt.NDArray[np.int64], batch_size: int, starts: Sequence[int] | None = None
+    order: npt.NDArray[np.int64], frames_hw: npt.NDArray[np.int64], batch_size: int, starts: Sequence[int]
 ) -> Rectangles:
-    """Batches of `batch_size`, if it is not said where they start."""
-    starts = range(0, len(order), batch_size) if starts is None else starts
     bounds = np.array([*starts, len(order)], np.int64)
     batch_of = np.empty(len(order), np.int64)
     batch_of[order] = np.repeat(np.arange(len(starts)), np.diff(bounds))
