@@ -37,7 +37,6 @@ class Container:
         problem: why nothing can be decoded; empty if that is not known from outside.
     """
 
-    kind: Kind
     is_cut: bool = False
     count: Literal["table", "duration", "nothing"] = "duration"
     problem: str = ""
@@ -74,15 +73,15 @@ def read_container(path: Path) -> Container:
     """
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-        kind, size = video_kind(head) or "other", path.stat().st_size
+        kind, size = video_kind(head), path.stat().st_size
         if kind == "mp4":
             return _read_mp4(file, size)
         if kind == "avi":
             (length,) = struct.unpack_from("<I", head, 4)
-            return Container(kind, is_cut=length + 8 > size, count="table")
+            return Container(is_cut=length + 8 > size, count="table")
         if kind == "ts":
-            return Container(kind, is_cut=_ends_within_packet(file, size, head))
-        return Container(kind, is_cut=kind == "matroska" and _matroska_end(head) > size)
+            return Container(is_cut=_ends_within_packet(file, size, head))
+        return Container(is_cut=kind == "matroska" and _matroska_end(head) > size)
 
 
 def _read_mp4(file: BinaryIO, size: int) -> Container:
@@ -95,8 +94,8 @@ def _read_mp4(file: BinaryIO, size: int) -> Container:
             index = file.read(end - start)
     if not has_index and end + _LEAST_BOX > size:
         problem = "its index (the box `moov`) is missing: it is cut off, or was not finished"
-        return Container("mp4", is_cut=True, problem=problem)
-    return Container("mp4", is_cut=is_cut, count="nothing" if _is_trimmed(index) else "table")
+        return Container(is_cut=True, problem=problem)
+    return Container(is_cut=is_cut, count="nothing" if _is_trimmed(index) else "table")
 
 
 def _ends_within_packet(file: BinaryIO, size: int, head: bytes) -> bool:
