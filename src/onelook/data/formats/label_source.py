@@ -80,9 +80,9 @@ def paired_source(
     """
     states = file_states([*images, *label_files])
     has_labels = states[len(images) :, 0] != ABSENT
-    pairing = pair_labels(images, label_files, has_labels.tolist(), roots=roots)
-    if pairing.label_files != label_files:
-        label_files = pairing.label_files
+    paired, refused, strays = pair_labels(images, label_files, has_labels.tolist(), roots=roots)
+    if paired != label_files:
+        label_files = paired
         states = file_states([*images, *label_files])
         has_labels = states[len(images) :, 0] != ABSENT
 
@@ -92,9 +92,9 @@ def paired_source(
         has_labels=has_labels,
         files=[*images, *label_files],
         states=states,
-        rules=f"{rules} {pairing.refused}" if pairing.refused else rules,
-        refused=pairing.refused,
-        strays=(*pairing.strays, *unread_images(unread)),
+        rules=f"{rules} {refused}" if refused else rules,
+        refused=refused,
+        strays=(*strays, *unread_images(unread)),
         read=lambda numbers, sizes_hw: read([label_files[number] for number in numbers], sizes_hw),
         may_fork=may_fork,
     )

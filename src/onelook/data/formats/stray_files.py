@@ -28,24 +28,9 @@ class StrayFile:
     is_used: bool = False
 
 
-@dataclass(frozen=True)
-class LabelPairing:
-    """Which label file belongs to which image of a split.
-
-    Attributes:
-        label_files: label file of each image, whether it exists or not.
-        refused: numbers of images whose label file is ambiguous, and why.
-        strays: remarks on files.
-    """
-
-    label_files: Sequence[str]
-    refused: Mapping[int, Remark]
-    strays: tuple[StrayFile, ...]
-
-
 def pair_labels(
     images: Sequence[str], label_files: Sequence[str], has_labels: Sequence[bool], *, roots: Sequence[tuple[str, str]]
-) -> LabelPairing:
+) -> tuple[Sequence[str], Mapping[int, Remark], list[StrayFile]]:
     """Look through the folders of label files for those that belong to no image of the split.
 
     A label file whose name differs from that of an image without labels in upper and lower case alone is taken for its
@@ -55,6 +40,9 @@ def pair_labels(
         label_files: expected label file of each image; all with one suffix.
         has_labels: whether it exists.
         roots: pairs of a folder of images and the folder of their label files, searched at all depths.
+
+    Returns:
+        The label file of each image, existing or not; why one is ambiguous, by number of image; remarks on files.
     """
     strays = list(_shared(images, label_files, has_labels))
     pairs = zip(images, label_files, strict=True)
@@ -63,7 +51,7 @@ def pair_labels(
     used = {label for label, is_there in zip(label_files, has_labels, strict=True) if is_there}
     left = [path for path in _label_files_below(folders, roots, suffix) if path not in used]
     if not left:
-        return LabelPairing(label_files, {}, tuple(strays))
+        return label_files, {}, strays
     stems_in = functools.cache(_stems_in)
 
     def has_image(label_file: str) -> bool:
@@ -99,7 +87,7 @@ def pair_labels(
         for path in sorted(left)
         if path not in taken and not has_image(path) and _holds_labels(path)
     ]
-    return LabelPairing(chosen, refused, tuple(strays))
+    return chosen, refused, strays
 
 
 def unread_images(paths: Sequence[str]) -> list[StrayFile]:
