@@ -13,14 +13,14 @@ import torch
 from zips import Part, archive
 
 from onelook.errors import CheckpointError
-from onelook.interop.foreign_weights import ForeignWeights
+from onelook.interop.foreign_weights import Weights
 from onelook.interop.yolov5_weights import read_yolov5
 
 NUM_MUTATIONS = 250
 MOST_BYTES = 24 << 20
 
 
-def read(path: Path, data: bytes) -> ForeignWeights | None:
+def read(path: Path, data: bytes) -> Weights | None:
     path.write_bytes(data)
     try:
         return read_yolov5(path)

@@ -13,7 +13,7 @@ from torch import nn
 from yolov5_files import DATE, Disguise, Look, halved, stripped, trained, unstripped
 
 from onelook.errors import CheckpointError
-from onelook.interop.foreign_weights import ForeignWeights
+from onelook.interop.foreign_weights import Weights
 from onelook.interop.missing_weights import refuse_known_names
 from onelook.interop.yolov5_weights import read_yolov5
 from onelook.models.catalog import find_definition
@@ -23,19 +23,19 @@ BEFORE_6_2 = Look("models.yolo.Model")
 SINCE_7_0 = Look(names_as_mapping=True)
 
 
-def read(folder: Path, data: bytes, name: str = "x.pt") -> ForeignWeights:
+def read(folder: Path, data: bytes, name: str = "x.pt") -> Weights:
     path = folder / name
     path.write_bytes(data)
     return read_yolov5(path)
 
 
-def rebuilt(weights: ForeignWeights) -> DetectionModel:
+def rebuilt(weights: Weights) -> DetectionModel:
     model = create_model(weights.definition, names=weights.names)
     model.load_state_dict(weights.tensors)
     return model.eval()
 
 
-def assert_holds(weights: ForeignWeights, model: DetectionModel) -> None:
+def assert_holds(weights: Weights, model: DetectionModel) -> None:
     expected = halved(model)
     assert weights.names == model.names and weights.tensors.keys() == expected.keys()
     assert weights.definition == model.definition

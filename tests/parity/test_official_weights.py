@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from onelook.interop.foreign_weights import ForeignWeights
+from onelook.interop.foreign_weights import Weights
 from onelook.interop.yolov5_weights import read_yolov5
 from onelook.models.fuse import fuse
 from onelook.settings.train import TrainSettings
@@ -29,11 +29,11 @@ def path() -> Path:
 
 
 @pytest.fixture(scope="module")
-def weights(path: Path) -> ForeignWeights:
+def weights(path: Path) -> Weights:
     return read_yolov5(path)
 
 
-def test_all_numbers_are_read(weights: ForeignWeights) -> None:
+def test_all_numbers_are_read(weights: Weights) -> None:
     assert len(weights.tensors) == 349 and (weights.part, weights.epoch) == ("model", -1)
     assert weights.date.startswith("2022-02-08")
     assert len(weights.names) == 80 and weights.names[:3] == ("person", "bicycle", "car")

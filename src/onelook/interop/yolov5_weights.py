@@ -9,7 +9,7 @@ import torch
 
 from onelook.errors import CheckpointError, counted
 from onelook.files.bounded import printable
-from onelook.interop.foreign_weights import ForeignWeights, errors_named
+from onelook.interop.foreign_weights import Weights, errors_named
 from onelook.interop.module_tree import ModuleTree, walk
 from onelook.interop.pickle_machine import MAX_BYTES, read_pickle
 from onelook.interop.plain_values import plain
@@ -34,7 +34,7 @@ _OTHER_MODELS = {
 _HINT = "what can be read are detectors of YOLOv5 6.0 to 7.0"
 
 
-def read_yolov5(path: Path) -> ForeignWeights:
+def read_yolov5(path: Path) -> Weights:
     """The detector in a checkpoint of YOLOv5; the averaged one, if it holds two.
 
     Raises:
@@ -50,7 +50,7 @@ def read_yolov5(path: Path) -> ForeignWeights:
         return _read(members)
 
 
-def _read(members: ZipMembers) -> ForeignWeights:
+def _read(members: ZipMembers) -> Weights:
     folder = pickle_folder(members)
     content = read_pickle(members.read(f"{folder}data.pkl", MAX_BYTES))
     model, part = _model_of(content)
@@ -67,11 +67,11 @@ def _read(members: ZipMembers) -> ForeignWeights:
     _check_strides(model, skeleton.stride_px, stored)
     tensors = {name: stored.load(name, record) for name, record in wanted.items()}
     epoch, date = content.get("epoch"), content.get("date")
-    return ForeignWeights(
+    return Weights(
+        skeleton.definition,
+        names,
+        tensors,
         YOLOV5,
-        definition=skeleton.definition,
-        names=names,
-        tensors=tensors,
         epoch=epoch if type(epoch) is int else -1,
         part=part,
         date=printable(date[:40]) if isinstance(date, str) else "",

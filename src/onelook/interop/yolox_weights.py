@@ -7,7 +7,7 @@ from typing import Any
 
 from onelook.errors import CheckpointError
 from onelook.files.bounded import printable
-from onelook.interop.foreign_weights import ForeignWeights, errors_named
+from onelook.interop.foreign_weights import Weights, errors_named
 from onelook.interop.onnx_graph import read_onnx
 from onelook.interop.pickle_machine import MAX_BYTES, read_pickle
 from onelook.interop.records import TensorRecord
@@ -20,7 +20,7 @@ from onelook.models.stem import folded_stem
 from onelook.structures.origin import YOLOX
 
 
-def read_yolox_onnx(path: Path) -> ForeignWeights:
+def read_yolox_onnx(path: Path) -> Weights:
     """The network in an ONNX file that was exported from YOLOX.
 
     Raises:
@@ -28,10 +28,10 @@ def read_yolox_onnx(path: Path) -> ForeignWeights:
     """
     with errors_named(path):
         skeleton, tensors = yolox_of_graph(read_onnx(path))
-    return ForeignWeights(YOLOX, skeleton.definition, skeleton.names, tensors, is_fused=True)
+    return Weights(skeleton.definition, skeleton.names, tensors, YOLOX, is_fused=True)
 
 
-def read_yolox(path: Path) -> ForeignWeights | None:
+def read_yolox(path: Path) -> Weights | None:
     """The detector in a checkpoint of YOLOX; None if the file is not of YOLOX.
 
     What its trainer keeps beside the model, such as the best score so far, is not used.
@@ -51,7 +51,7 @@ def read_yolox(path: Path) -> ForeignWeights | None:
         return _read(state, content.get("start_epoch"), StoredTensors(members, pickle_folder(members)))
 
 
-def _read(state: dict[Any, Any], epoch: Any, stored: StoredTensors) -> ForeignWeights:
+def _read(state: dict[Any, Any], epoch: Any, stored: StoredTensors) -> Weights:
     records = _records(state)
     shapes = {name: record.size for name, record in records.items()}
     if shapes[OUR_STEM][1:] != (12, 3, 3):
@@ -62,7 +62,7 @@ def _read(state: dict[Any, Any], epoch: Any, stored: StoredTensors) -> ForeignWe
     tensors = {name: stored.load(name, record) for name, record in records.items()}
     tensors[OUR_STEM] = folded_stem(tensors[OUR_STEM])
     done = epoch - 1 if type(epoch) is int else -1
-    return ForeignWeights(YOLOX, skeleton.definition, skeleton.names, tensors, epoch=done)
+    return Weights(skeleton.definition, skeleton.names, tensors, YOLOX, epoch=done)
 
 
 def _records(state: dict[Any, Any]) -> dict[str, TensorRecord]:

@@ -13,8 +13,8 @@ from onelook.errors import CheckpointError
 from onelook.exports.formats import format_of
 from onelook.exports.opening import open_export
 from onelook.files.bounded import printable, sha256_of
-from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
-from onelook.interop.yolox_weights import read_yolox, read_yolox_onnx
+from onelook.interop.foreign_weights import Weights
+from onelook.interop.yolov5_weights import SUFFIXES
 from onelook.models.count import ModelSummary, summarise
 from onelook.runs.checkpoint import load_checkpoint
 from onelook.settings.build import build_settings
@@ -80,7 +80,8 @@ def info(given: Mapping[str, Any], *, file: Path | None = None) -> InfoResult:
         facts = {name: value for name, value in metadata.as_dict().items() if name not in ("names", "decoding")}
         return InfoResult(**known, kind=str(format_of(path)), names=metadata.names, facts=facts)
     if path.suffix.lower() in SUFFIXES or is_foreign_onnx(path):
-        result, weights = InfoResult(**known, **_of_foreign(path)), read_weights(path)
+        weights = read_weights(path)
+        result = InfoResult(**known, **_of_foreign(weights))
     else:
         checkpoint = load_checkpoint(path)
         result, weights = InfoResult(**known, **_of_document(checkpoint.document)), weights_of(checkpoint, "ema/", path)
@@ -114,17 +115,14 @@ def _origin_facts(origin: Origin | None) -> dict[str, Any]:
     return {} if origin is None else {"origin": str(origin), **({"notice": origin.notice} if origin.notice else {})}
 
 
-def _of_foreign(path: Path) -> dict[str, Any]:
-    yolox = read_yolox_onnx(path) if is_foreign_onnx(path) else read_yolox(path) if path.is_file() else None
-    if yolox is not None:
-        facts: dict[str, Any] = {"epoch": yolox.epoch} if yolox.epoch >= 0 else {}
-        facts |= {**_origin_facts(YOLOX), "is fused": yolox.is_fused}
-        return {"kind": "YOLOX checkpoint", "names": yolox.names, "facts": facts}
-    source = read_yolov5(path)
-    facts = {"weights": "averaged" if source.part == "ema" else "as stored"}
-    facts |= {"epoch": source.epoch} if source.epoch >= 0 else {}
-    facts |= {"date": source.date} if source.date else {}
-    return {"kind": "YOLOv5 checkpoint", "names": source.names, "facts": facts | _origin_facts(YOLOV5)}
+def _of_foreign(weights: Weights) -> dict[str, Any]:
+    epoch = {"epoch": weights.epoch} if weights.epoch >= 0 else {}
+    if weights.origin == YOLOX:
+        facts = {**epoch, **_origin_facts(YOLOX), "is fused": weights.is_fused}
+        return {"kind": "YOLOX checkpoint", "names": weights.names, "facts": facts}
+    facts = {"weights": "averaged" if weights.part == "ema" else "as stored", **epoch}
+    facts |= {"date": weights.date} if weights.date else {}
+    return {"kind": "YOLOv5 checkpoint", "names": weights.names, "facts": facts | _origin_facts(YOLOV5)}
 
 
 def _changed(settings: Mapping[str, Any]) -> dict[str, Any]:

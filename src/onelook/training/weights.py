@@ -14,14 +14,14 @@ from torch import Tensor
 from onelook.errors import CheckpointError, ModelError
 from onelook.files.bounded import has_controls, printable
 from onelook.files.cache_folder import default_cache_folder
-from onelook.interop.foreign_weights import ForeignWeights
+from onelook.interop.foreign_weights import Weights
 from onelook.interop.missing_weights import refuse_known_names
 from onelook.interop.onnx_graph import onnx_metadata
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
 from onelook.interop.yolox_weights import read_yolox, read_yolox_onnx
 from onelook.models.catalog import find_definition
-from onelook.models.detector import Branch, DetectionModel, create_model, fill_skeleton, skeleton_of
+from onelook.models.detector import DetectionModel, create_model, fill_skeleton, skeleton_of
 from onelook.models.fuse import fuse
 from onelook.models.inflate import inflated
 from onelook.models.transfer import TransferReport, transfer_detector
@@ -59,28 +59,6 @@ class StartingModel:
     origin: Origin | None = None
 
 
-@dataclass(frozen=True)
-class Weights:
-    """The averaged model of a file as definition and tensors.
-
-    Attributes:
-        definition: builds the model.
-        tensors: its whole state, name -> tensor.
-        is_fused: batch-norms are folded into the convolutions; a training finds new ones first, see `inflated`.
-        origin: where they come from; None if an older checkpoint does not say.
-        imgsz: side of the images that it was trained on, pixels; None if the file does not say.
-        branch: branch of the head that was better in validation.
-    """
-
-    definition: dict[str, Any]
-    names: tuple[str, ...]
-    tensors: dict[str, Tensor]
-    is_fused: bool = False
-    origin: Origin | None = None
-    imgsz: int | None = None
-    branch: Branch = "many"
-
-
 def read_weights(path: Path) -> Weights:
     """What a file of weights holds: a checkpoint of ours, of YOLOv5 or YOLOX (.pt, .pth), or a YOLOX in ONNX.
 
@@ -92,11 +70,11 @@ def read_weights(path: Path) -> Weights:
     if suffix in SUFFIXES:
         yolox = read_yolox(path) if path.is_file() else None
         if yolox is not None:
-            return _of_foreign(yolox)
-        return _checked(_of_foreign(read_yolov5(path)), path)
+            return yolox
+        return _checked(read_yolov5(path), path)
     if is_foreign_onnx(path):
         try:
-            return _of_foreign(read_yolox_onnx(path))
+            return read_yolox_onnx(path)
         except CheckpointError as problem:
             hint = problem.hint or "give the checkpoint it was made of, or export the checkpoint again"
             raise CheckpointError(problem.message, hint=hint) from problem
@@ -143,10 +121,6 @@ def weights_folder() -> Path:
 def is_foreign_onnx(path: Path) -> bool:
     """Whether `path` is an ONNX file that is not from `onelook export`."""
     return path.suffix.lower() == ".onnx" and path.is_file() and METADATA_KEY not in onnx_metadata(path)
-
-
-def _of_foreign(found: ForeignWeights) -> Weights:
-    return Weights(found.definition, found.names, found.tensors, found.is_fused, found.origin, found.imgsz)
 
 
 def load_detector(path: Path, device: torch.device | None = None, *, head: HeadChoice = "auto") -> DetectionModel:
@@ -277,8 +251,8 @@ def weights_of(checkpoint: Checkpoint, prefix: str, path: Path) -> Weights:
         definition,
         tuple(names),
         tensors,
+        origin_of(document.get("origin")),
         is_fused=document.get("is_fused") is True,
-        origin=origin_of(document.get("origin")),
         imgsz=training_size(document.get("settings")),
         branch="one" if document.get("branch") == "one" else "many",
     )
