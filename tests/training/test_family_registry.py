@@ -43,7 +43,8 @@ def test_at_least_one_epoch_is_without_mosaic_if_any(epochs: int, close_mosaic: 
 
 def test_raw_boxes_are_learnt_in_the_epochs_without_mosaic() -> None:
     model = create_model("yolox-nano", num_classes=2)
-    loss = create_loss(model, TrainSettings(epochs=20, close_mosaic=0.15))
+    schedule = Schedule(TrainSettings(epochs=20, close_mosaic=0.15), 160)
+    loss = create_loss(model, schedule.settings, closing=schedule.closing_share)
     assert loss.l1_from == pytest.approx(17 / 20)  # type: ignore[attr-defined]
 
 

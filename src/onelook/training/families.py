@@ -23,24 +23,11 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class PhaseBounds:
-    """Where the early part of a run ends and its last one begins, as shares of the run.
-
-    Attributes:
-        early: share of the run after which its early part ends.
-        closing: share of the run after which mosaic is closed.
-    """
-
-    early: float
-    closing: float
-
-
-@dataclass(frozen=True)
 class Family:
     """What training a kind of head needs besides the head.
 
     Attributes:
-        create_loss: makes the loss for a model of this family, the settings of a run, and its phases.
+        create_loss: makes the loss for a model of this family, the settings of a run, and what `create_loss` takes.
         without_effect: settings that this family ignores.
         defaults: settings whose defaults differ in this family.
         short_runs: defaults for short runs; see docs/concepts/small-datasets.md.
@@ -49,7 +36,7 @@ class Family:
             is set.
     """
 
-    create_loss: Callable[[DetectionModel, TrainSettings, PhaseBounds], FamilyLoss]
+    create_loss: Callable[[DetectionModel, TrainSettings, float, float], FamilyLoss]
     without_effect: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     short_runs: Mapping[str, Any] = field(default_factory=dict)
@@ -57,7 +44,7 @@ class Family:
     multiclass_fine_tuning: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _anchor_loss(model: DetectionModel, settings: TrainSettings, _phases: PhaseBounds) -> FamilyLoss:
+def _anchor_loss(model: DetectionModel, settings: TrainSettings, _early: float, _closing: float) -> FamilyLoss:
     grid = model.anchor_grid
     assert grid is not None, "only heads with anchors are trained by this loss"
     return DetectionLoss(
@@ -69,18 +56,18 @@ def _anchor_loss(model: DetectionModel, settings: TrainSettings, _phases: PhaseB
     )
 
 
-def _yolox_loss(model: DetectionModel, settings: TrainSettings, phases: PhaseBounds) -> FamilyLoss:
+def _yolox_loss(model: DetectionModel, settings: TrainSettings, _early: float, closing: float) -> FamilyLoss:
     # The last epochs, of plain images, are for exact boxes.
     return YoloxLoss(
         model.stride_px,
         num_classes=model.num_classes,
         hyperparameters=settings,
         one_to_one=len(model.branches) == 2,
-        l1_from=phases.closing,
+        l1_from=closing,
     )
 
 
-def _distance_loss(model: DetectionModel, settings: TrainSettings, phases: PhaseBounds) -> FamilyLoss:
+def _distance_loss(model: DetectionModel, settings: TrainSettings, early: float, _closing: float) -> FamilyLoss:
     # A body that has been trained gives good boxes within a few epochs; there the early part costs accuracy.
     many, one = (
         DistanceLoss(
@@ -88,7 +75,7 @@ def _distance_loss(model: DetectionModel, settings: TrainSettings, phases: Phase
             num_classes=model.num_classes,
             hyperparameters=settings,
             one_to_one=each,
-            early_share=0.0 if settings.weights else phases.early,
+            early_share=0.0 if settings.weights else early,
         )
         for each in (False, True)
     )
@@ -126,12 +113,15 @@ def family_of(definition: Mapping[str, Any]) -> Family:
 
 
 def create_loss(
-    model: DetectionModel, settings: TrainSettings, *, early: float = 0.0, closing: float | None = None
+    model: DetectionModel, settings: TrainSettings, *, early: float = 0.0, closing: float = 1.0
 ) -> FamilyLoss:
-    """The loss that trains `model`, see `PhaseBounds`; if `closing` is None, mosaic is closed as the settings say."""
-    if closing is None:
-        closing = settings.mosaic_epochs / settings.epochs
-    return family_of(model.definition).create_loss(model, settings, PhaseBounds(early, closing))
+    """The loss that trains `model`.
+
+    Args:
+        early: share of the run after which its early part ends.
+        closing: share of the run after which mosaic is closed.
+    """
+    return family_of(model.definition).create_loss(model, settings, early, closing)
 
 
 def report_without_effect(model: DetectionModel, settings: TrainSettings) -> None:
