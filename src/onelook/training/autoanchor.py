@@ -56,23 +56,6 @@ class AnchorFit:
     map_shares: Array
 
 
-@dataclass(frozen=True)
-class AnchorReport:
-    """Which anchors to use, and how well they suit the labels.
-
-    Attributes:
-        own: the anchors of the model.
-        chosen: anchors to use.
-        anchors: (L, A, 2) float32 width, height in pixels of the chosen ones.
-        kept: whether they are the model's own.
-    """
-
-    own: AnchorFit
-    chosen: AnchorFit
-    anchors: Tensor
-    kept: bool
-
-
 def label_sizes_px(index: DatasetIndex, imgsz: int) -> Array:
     """Width and height of every label, (M, 2) float64 pixels, with each image's longer side scaled to `imgsz`."""
     sizes_wh = index.sizes_hw[:, ::-1].astype(np.float64)
@@ -89,8 +72,8 @@ def fit_anchors(
     seed: int,
     placeholders: bool = False,
     stop_requested: StopTest | None = None,
-) -> AnchorReport:
-    """The model's anchors if at least 98 % of the labels are in their reach, else better ones if the search finds any.
+) -> tuple[AnchorFit, AnchorFit]:
+    """The model's anchors and those to use: the same if 98 % of the labels are in their reach, or none are better.
 
     Without labels everything is in reach.
 
@@ -115,8 +98,8 @@ def fit_anchors(
         found = in_order_of_strides(search, anchor_grid.strides)
         chosen = measure_anchors(sizes_px, found.double().numpy(), anchor_t=anchor_t)
         if placeholders or chosen.best_possible_recall > own.best_possible_recall:
-            return AnchorReport(own, chosen, found, kept=False)
-    return AnchorReport(own, own, anchors, kept=True)
+            return own, chosen
+    return own, own
 
 
 def searchable(sizes_px: Array) -> Array:

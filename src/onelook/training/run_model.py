@@ -114,7 +114,7 @@ def _settle_anchors(
                 hint="drop `noautoanchor`, or write the anchors into the definition",
             )
         return
-    report = fit_anchors(
+    own, chosen = fit_anchors(
         label_sizes_px(splits.scans["train"].index, settings.imgsz),
         grid,
         anchor_t=settings.anchor_t,
@@ -122,18 +122,18 @@ def _settle_anchors(
         placeholders=placeholders,
         stop_requested=stop,
     )
-    if report.chosen.best_possible_recall <= GOOD_RECALL:
+    if chosen.best_possible_recall <= GOOD_RECALL:
         logger.warning(
             "the anchors can match only %.1f %% of the labels and no better ones were found; the other objects cannot "
             "be learned: use a larger `--imgsz` if they are small or thin, or a larger `anchor_t`",
-            100 * report.chosen.best_possible_recall,
+            100 * chosen.best_possible_recall,
         )
-    if report.kept:
-        logger.info("anchors kept: they can match %.1f %% of the labels", 100 * report.own.best_possible_recall)
+    if chosen is own:
+        logger.info("anchors kept: they can match %.1f %% of the labels", 100 * own.best_possible_recall)
         return
     logger.info(
         "anchors replaced: the old ones could match %.1f %% of the labels, the new ones %.1f %%",
-        100 * report.own.best_possible_recall,
-        100 * report.chosen.best_possible_recall,
+        100 * own.best_possible_recall,
+        100 * chosen.best_possible_recall,
     )
-    start.model.set_anchors(report.anchors)
+    start.model.set_anchors(torch.from_numpy(chosen.anchors_px).float())
