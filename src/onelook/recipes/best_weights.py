@@ -18,7 +18,7 @@ from onelook.structures.coco_classes import is_coco
 from onelook.structures.metrics import DetectionMetrics
 from onelook.training.callback import FitEnd
 from onelook.training.run import Run
-from onelook.training.weights import detector_of
+from onelook.training.weights import detector_of, weights_of
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def measure_best(
     """
     group, folder, index = run.group, run.folder, data.scans["val"].index
     best = group.share_checkpoint(lambda: load_checkpoint(folder.best))
-    model = detector_of(best, folder.best, device)
+    model = detector_of(weights_of(best, "ema/", folder.best), device)
     evaluation = evaluator.run(model, stop=stop)
     if group.is_first:
         write_metrics(evaluation, data.names, folder)

@@ -19,7 +19,7 @@ from onelook.interop.yolov5_weights import SUFFIXES, read_yolov5
 from onelook.models.detector import DetectionModel
 from onelook.runs.checkpoint import encode, load_checkpoint
 from onelook.training.state import KIND_DETECTOR, KIND_TRAINING
-from onelook.training.weights import PROGRAMS, load_detector, located, model_of
+from onelook.training.weights import PROGRAMS, built, load_detector, located, weights_of
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def detector_in_ours(path: Path) -> tuple[DetectionModel, Source, dict[str, Any]
     source = Source("ema", epoch, "")
     kept = {name: document[name] for name in (*CONVERTED, "is_fused") if name in document}
     return (
-        model_of(checkpoint, "ema/", path),
+        built(weights_of(checkpoint, "ema/", path)),
         source,
         {**kept, **_document(document["names"], document["definition"], source, path)},
     )

@@ -23,7 +23,7 @@ from onelook.training.autoanchor import GOOD_RECALL, fit_anchors, label_sizes_px
 from onelook.training.families import report_without_effect
 from onelook.training.resume import Resumed
 from onelook.training.start import check_image_size, say_start
-from onelook.training.weights import StartingModel, model_of, starting_model
+from onelook.training.weights import StartingModel, built, starting_model, weights_of
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def model_of_run(
         StopRequested: `stop` was set during the search for anchors.
     """
     if resumed is not None:
-        model = model_of(resumed.checkpoint, "model/", resumed.run.last)
+        model = built(weights_of(resumed.checkpoint, "model/", resumed.run.last))
         check_image_size(settings, model)
         origin = origin_of(resumed.checkpoint.document.get("origin"))
         return RunModel(model, Path(settings.cfg).stem or "model", device, amp, origin)

@@ -133,24 +133,16 @@ def load_detector(path: Path, device: torch.device | None = None, *, head: HeadC
         CheckpointError: see `read_weights`.
         ModelError: the model has no such branch.
     """
-    return _detector(read_weights(path), device, head)
-
-
-def detector_of(checkpoint: Checkpoint, path: Path, device: torch.device) -> DetectionModel:
-    """The averaged model of the checkpoint that was read from `path`, with the better branch; as `load_detector`.
-
-    Raises:
-        CheckpointError: it holds no such model.
-    """
-    return _detector(weights_of(checkpoint, "ema/", path), device, "auto")
+    return detector_of(read_weights(path), device, head=head)
 
 
 def whole_model(weights: Weights) -> DetectionModel:
     """The averaged model with all branches of its head, in evaluation mode and float32, on the CPU."""
-    return _built(weights).eval().requires_grad_(False)
+    return built(weights).eval().requires_grad_(False)
 
 
-def _detector(weights: Weights, device: torch.device | None, head: HeadChoice) -> DetectionModel:
+def detector_of(weights: Weights, device: torch.device | None, *, head: HeadChoice = "auto") -> DetectionModel:
+    """As `load_detector`, of weights that have been read."""
     model = whole_model(weights)
     better = weights.branch if weights.branch in model.branches else model.branches[0]
     model.keep_branch(better if head == "auto" else head)
@@ -171,30 +163,14 @@ def starting_model(
         ModelError: the definition cannot be built.
         CheckpointError: the weights cannot be read.
     """
-    if not settings.weights:
-        name = settings.cfg or DEFAULT_MODEL
-        anchors = _anchors_for(name, settings)
-        model = _new_model(name, anchors, names, settings)
-        return StartingModel(model, Path(name).stem, None, has_new_anchors=True, origin=FROM_SCRATCH)
     path = Path(settings.weights)
-    given = read_weights(path)
-    if given.is_fused:
+    given = read_weights(path) if settings.weights else None
+    if given is not None and given.is_fused:
         logger.info("weights `%s` have no batch norms: new ones are computed from training images", path)
-        given = replace(given, tensors=inflated(_built(given).eval(), images()), is_fused=False)
-    definition = settings.cfg or given.definition
+        given = replace(given, tensors=inflated(built(given).eval(), images()), is_fused=False)
+    definition = settings.cfg or (DEFAULT_MODEL if given is None else given.definition)
     anchors = _anchors_for(definition, settings)
-    model = _new_model(definition, anchors, names, settings)
-    keeps_anchors = not settings.cfg and anchors is None
-    exclude = () if keeps_anchors else ("anchor",)
-    report = transfer_detector(model, given.tensors, given.names, exclude=exclude)
-    label = Path(settings.cfg).stem or path.stem
-    return StartingModel(model, label, report, has_new_anchors=not keeps_anchors, origin=given.origin)
-
-
-def _new_model(
-    definition: str | Mapping[str, Any], anchors: int | None, names: tuple[str, ...], settings: TrainSettings
-) -> DetectionModel:
-    return create_model(
+    model = create_model(
         definition,
         num_classes=len(names),
         anchors=anchors,
@@ -202,6 +178,13 @@ def _new_model(
         one_to_one=not settings.no_one,
         seed=settings.seed,
     )
+    label = Path(settings.cfg or settings.weights or DEFAULT_MODEL).stem
+    if given is None:
+        return StartingModel(model, label, None, has_new_anchors=True, origin=FROM_SCRATCH)
+    keeps_anchors = not settings.cfg and anchors is None
+    exclude = () if keeps_anchors else ("anchor",)
+    report = transfer_detector(model, given.tensors, given.names, exclude=exclude)
+    return StartingModel(model, label, report, has_new_anchors=not keeps_anchors, origin=given.origin)
 
 
 def definition_of(settings: TrainSettings) -> Mapping[str, Any]:
@@ -222,12 +205,8 @@ def _anchors_for(definition: str | Mapping[str, Any], settings: TrainSettings) -
     return round(settings.anchors) or None if content.get("anchors") is not None else None
 
 
-def model_of(checkpoint: Checkpoint, prefix: str, path: Path) -> DetectionModel:
-    """The model whose tensors stand under `prefix` ("model/" or "ema/") in the checkpoint read from `path`."""
-    return _built(weights_of(checkpoint, prefix, path))
-
-
-def _built(weights: Weights) -> DetectionModel:
+def built(weights: Weights) -> DetectionModel:
+    """The model with all branches of its head, ready to be trained."""
     with torch.device("meta"):  # skips the random initialisation
         model = create_model(weights.definition, num_classes=len(weights.names), names=weights.names)
         if weights.is_fused:
