@@ -119,27 +119,20 @@ class ProcessGroup:
 
     def share(self, value: T) -> T:
         """The `value` of process 0, plain JSON; what the others give is not used."""
-        if self.world_size == 1:
-            return value
-        text = _text(value) if self.is_first else torch.empty(0, dtype=torch.uint8)
-        length = torch.tensor(len(text))
-        with self.waiting():
-            dist.broadcast(length, 0)
-            text = text if self.is_first else torch.empty(int(length), dtype=torch.uint8)
-            dist.broadcast(text, 0)
-        return json.loads(text.numpy().tobytes())  # type: ignore[no-any-return]
+        return self.gather_values(value if self.is_first else None)[0]  # type: ignore[no-any-return]
 
     def share_tensors(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The named `tensors` of process 0, on the CPU; what the others give is not used."""
         if self.world_size == 1:
             return dict(tensors)
         described = self.share([(name, list(t.shape), str(t.dtype).split(".")[1]) for name, t in tensors.items()])
-        shared = {}
-        for name, shape, dtype in described:
-            given = tensors[name].detach().cpu().contiguous() if self.is_first else None
-            shared[name] = given if given is not None else torch.empty(shape, dtype=getattr(torch, dtype))
-            with self.waiting():
-                dist.broadcast(shared[name], 0)
+        shared = {
+            name: tensors[name].detach().cpu().contiguous()
+            if self.is_first
+            else torch.empty(shape, dtype=getattr(torch, dtype))
+            for name, shape, dtype in described
+        }
+        self.copy_from_first(list(shared.values()))
         return shared
 
     def share_checkpoint(self, read: Callable[[], Checkpoint]) -> Checkpoint:
