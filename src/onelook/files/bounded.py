@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
+from pathlib import Path
 from typing import Any
 
 from onelook.errors import CONTROLS, DataError, SettingsError
@@ -130,7 +131,8 @@ def refuse_impossible(what: str, path: StrPath) -> None:
     data = os.fsencode(path)
     if b"://" in data:
         return
-    if b"\0" in data or len(data) > MAX_PATH_BYTES or max(map(len, data.split(b"/"))) > MAX_NAME_BYTES:
+    longest_name = max((len(os.fsencode(name)) for name in Path(os.fsdecode(data)).parts), default=0)
+    if b"\0" in data or len(data) > MAX_PATH_BYTES or longest_name > MAX_NAME_BYTES:
         why = "has a null character" if b"\0" in data else f"is too long: it starts with `{printable(data[:40])}`"
         raise SettingsError(
             f"{what} is no path: it {why}", hint=f"a name has at most {MAX_NAME_BYTES} bytes, none of them 0"
