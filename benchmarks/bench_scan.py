@@ -26,7 +26,7 @@ from record import append_rows
 
 from onelook.data.capacity import available_processors
 from onelook.data.dataset_spec import DatasetSpec
-from onelook.data.formats.label_rows import LabelBatch
+from onelook.data.formats.label_rows import LabelBatch, batch_of
 from onelook.data.formats.yolo import label_path_of, read_many
 from onelook.data.parallel_map import Work, in_chunks
 from onelook.data.scan.index import scan_split
@@ -129,10 +129,9 @@ def labels_alone(root: Path, count: int, workers: int) -> list[Row]:
 
 def read_all(paths: Sequence[str], workers: int) -> list[LabelBatch]:
     """The rows of all label files, as a scan reads them."""
-    are_there = np.ones(len(paths), bool)
 
     def read(numbers: range) -> LabelBatch:
-        return read_many(paths[numbers.start : numbers.stop], are_there[: len(numbers)], len(CLASSES))
+        return batch_of(read_many(paths[numbers.start : numbers.stop], len(CLASSES)))
 
     return list(in_chunks(read, len(paths), Work(workers), name="reading", use_processes=True))
 

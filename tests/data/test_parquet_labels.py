@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -96,6 +97,18 @@ def test_fingerprint_follows_the_content_not_the_place(tmp_path: Path, monkeypat
 def test_changed_file_is_unpacked_again(tmp_path: Path) -> None:
     assert Path(scan(tmp_path / "hf", [row(0)]).index.paths[0]).read_bytes() == pixels(0)
     assert Path(scan(tmp_path / "hf", [row(5)]).index.paths[0]).read_bytes() == pixels(5)
+
+
+def test_edit_that_keeps_the_size_and_sets_the_time_back_changes_images_and_labels(tmp_path: Path) -> None:
+    (first, second), file = (row(0), row(1, categories=[1])), tmp_path / "data/train-00000-of-00001.parquet"
+    scan(tmp_path, [first, second])
+    status = file.stat()
+    write(file, [second, first])
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert file.stat().st_size == status.st_size
+    index = scan_split(open_dataset(tmp_path), "train").index
+    assert index.class_ids.tolist() == [1, 0]
+    assert [Path(path).read_bytes() for path in index.paths] == [pixels(1), pixels(0)]
 
 
 LISTED = [{"bbox": BOX, "category": 1}, {"bbox": [0.0, 0.0, 4.0, 4.0], "category": 0}]

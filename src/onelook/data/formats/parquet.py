@@ -161,8 +161,8 @@ def _class_of(value: Any, names: Sequence[str], class_of_name: Mapping[str, int]
 
 def _unpacked(file: ParquetFile) -> list[str]:
     """The paths of the images of a file, which are unpacked now unless they have been."""
-    size, time, _ = file_states([file.path])[0].tolist()
-    key = hashlib.sha256(os.fsencode(f"{file.path}\0{size}\0{time}\0{file.image}")).hexdigest()[:24]
+    size, *times = file_states([file.path])[0].tolist()
+    key = hashlib.sha256(os.fsencode(f"{file.path}\0{size}\0{times}\0{file.image}")).hexdigest()[:24]
     folder = default_cache_folder() / FOLDER / key
     if not folder.is_dir():
         _unpack(file, folder, size)

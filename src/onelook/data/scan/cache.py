@@ -1,7 +1,8 @@
 """Results of a scan on disk, outside the dataset: plain arrays with a checksum, rebuilt when anything is amiss.
 
 A result is used again if no path, size or time of a file, rule of reading or format version has changed. The time of
-the last change of status is among them, so that an edit that keeps the size and sets the date back is noticed, too.
+the last change of status is among them, so that an edit that keeps the size and sets the date back is noticed, too;
+not on Windows, which has no such time.
 """
 
 from __future__ import annotations
