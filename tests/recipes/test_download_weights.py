@@ -15,7 +15,6 @@ from yolox_files import save_pth, trained_yolox
 import onelook
 from onelook.cli.main import main
 from onelook.errors import CheckpointError, DataError, SettingsError
-from onelook.files.lock import claimed
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.models.catalog import MODELS
 from onelook.recipes.download_weights import download_weights, weights_at
@@ -44,13 +43,6 @@ def test_weights_are_fetched_once_and_found_by_name(served: list[str]) -> None:
     result = download_weights(NAME, transport=trusting())
     assert result.is_new and load_detector(Path(NAME)).names[0] == "person"
     assert not download_weights(NAME, transport=trusting()).is_new and served == ["/yolox_nano.pth"]
-
-
-def test_one_download_at_a_time_fetches_a_file(served: list[str], tmp_path: Path) -> None:
-    with claimed(tmp_path / "yolox_nano.pth.lock", "weights"), pytest.raises(DataError, match="another download") as no:
-        download_weights(NAME, folder=tmp_path, transport=trusting())
-    assert served == [] and no.value.hint == "wait for it, or stop it"
-    assert download_weights(NAME, folder=tmp_path, transport=trusting()).is_new
 
 
 def test_a_file_of_that_name_is_taken_first(served: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

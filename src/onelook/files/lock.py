@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from onelook.errors import DataError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -25,16 +21,3 @@ def locked(path: Path) -> BaseFileLock:
     lock = FileLock(path)
     lock.acquire(timeout=0)
     return lock
-
-
-@contextmanager
-def claimed(path: Path, doing: str) -> Iterator[None]:
-    """Keep other downloads away meanwhile by the lock of `path`; DataError says what another is `doing`."""
-    try:
-        lock = locked(path)
-    except TimeoutError as problem:
-        raise DataError(f"another download is {doing}", hint="wait for it, or stop it") from problem
-    try:
-        yield
-    finally:
-        lock.release()

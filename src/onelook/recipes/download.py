@@ -8,7 +8,8 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from onelook.errors import DataError, SettingsError
 from onelook.files.archives import merge_folder, unpack_zip
 from onelook.files.atomic import write_bytes_atomic, write_text_atomic
 from onelook.files.bounded import printable
-from onelook.files.lock import claimed
+from onelook.files.lock import locked
 from onelook.files.web import Transport, fetch, shown_address
 from onelook.files.yaml import load_yaml
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
@@ -75,8 +76,7 @@ def download(
         root = download_root(content.get("path"), yaml_path)
         work = root / WORK_FOLDER
         work.mkdir(parents=True, exist_ok=True)
-        # Archives and what is unpacked of them have fixed names in the work folder.
-        with claimed(work / LOCK_NAME, f"filling folder `{printable(root)}`"):
+        with _claimed(work):
             done = _done(work)
             fetched, files = [], 0
             for archive in archives:
@@ -97,6 +97,21 @@ def download(
                 if not settings.keep:
                     path.unlink()
     return DownloadResult(yaml_path, root, tuple(fetched), files)
+
+
+@contextmanager
+def _claimed(work: Path) -> Iterator[None]:
+    """Keep other downloads out of the work folder: archives and what is unpacked of them have fixed names there."""
+    try:
+        lock = locked(work / LOCK_NAME)
+    except TimeoutError as problem:
+        raise DataError(
+            f"another download is filling folder `{printable(work.parent)}`", hint="wait for it, or stop it"
+        ) from problem
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _name_of(archive: Archive, key: str) -> str:

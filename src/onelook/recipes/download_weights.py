@@ -6,14 +6,12 @@ import hashlib
 import logging
 import re
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from onelook.data.parallel_map import progress_log
 from onelook.errors import SettingsError
-from onelook.files.bounded import printable, sha256_of
-from onelook.files.lock import claimed
+from onelook.files.bounded import sha256_of
 from onelook.files.web import Transport, WebFile, fetch, shown_address
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.processes.stop_signal import StopSignal
@@ -57,7 +55,7 @@ def download_weights(name: str, *, folder: Path | None = None, transport: Transp
     if path.is_file() and sha256_of(path) == published.sha256:
         return WeightsDownload(name, path, published.origin, is_new=False)
     target_folder.mkdir(parents=True, exist_ok=True)
-    with StopSignal() as stop, _claimed(path):
+    with StopSignal() as stop:
         logger.info("fetching `%s`", shown_address(published.url))
         progress = progress_log(f"bytes of `{published.name}`")
         fetch(published, path, transport=transport, stop_requested=stop, progress=progress)
@@ -101,17 +99,13 @@ def weights_at(url: str, *, transport: Transport | None = None) -> Path:
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    with StopSignal() as stop, _claimed(path):
+    with StopSignal() as stop:
         progress = progress_log(f"bytes of `{file_name}`")
         digest = fetch(wanted, path, transport=transport, stop_requested=stop, progress=progress)
     logger.info(
         "fetched `%s` to `%s`; its SHA-256 is %s: compare it with the publisher's", shown_address(url), path, digest
     )
     return path
-
-
-def _claimed(path: Path) -> AbstractContextManager[None]:
-    return claimed(path.with_name(f"{path.name}.lock"), f"fetching `{printable(path)}`")
 
 
 def _fetched(weights: str) -> str | Path:
