@@ -209,5 +209,14 @@ def test_what_no_disk_can_hold_is_no_path(name: str, path: str) -> None:
         build_settings(TrainSettings, {name: Path(path) if name == "project" else path})
     with pytest.raises(SettingsError, match="setting `source` is no path"):
         build_settings(DetectSettings, {"weights": "a.pt", "source": ["a.jpg", path]})
-    address = "https://example.org/a.jpg?key=" + "x" * 300
-    assert build_settings(DetectSettings, {"weights": "a.pt", "source": address}).source == [address]
+    for source in ("https://example.org/a.jpg?key=" + "x" * 300, "[" + "x" * 300 + "].jpg"):
+        assert build_settings(DetectSettings, {"weights": "a.pt", "source": source}).source == [source]
+    assert build_settings(TrainSettings, {"device": "0," * 200}).device.startswith("0,0")
+
+
+def test_a_path_that_is_no_text_and_one_in_a_file_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="setting `data` is no path: it has a character that is none"):
+        build_settings(TrainSettings, {"data": "a\ud800b"})
+    (tmp_path / "s.yaml").write_text('epochs: 2\ndata: "a\\0b"\n')
+    with pytest.raises(SettingsError, match=r"setting `data` in file .*s.yaml. line 2 is no path"):
+        build_settings(TrainSettings, {}, file=tmp_path / "s.yaml")

@@ -27,7 +27,7 @@ from onelook.settings.validate import ValidateSettings
 
 def _path(text: str) -> Path:
     if not text:
-        raise SettingsError("a path is empty", hint="give one (`.` is the current folder), or leave it out")
+        raise SettingsError("a path is empty", hint="give one (`.` is the current folder)")
     return Path(text)
 
 

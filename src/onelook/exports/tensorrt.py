@@ -72,7 +72,10 @@ def open_tensorrt(folder: Path, device: torch.device) -> ExportedModel:
             raise damaged(folder, ValueError("TensorRT refuses it; engines suit one kind of GPU and one version"))
         context = engine.create_execution_context()
         if context is None:
-            raise damaged(folder, ValueError("TensorRT has no memory for it"))
+            raise DeviceError(
+                f"TensorRT has too little memory for the exported model `{folder}`",
+                hint="end other programs on the GPU, or export for smaller images",
+            )
     return ExportedModel(metadata, one_at_a_time(_TensorRtRun(engine, context, device)), label=folder.name)
 
 

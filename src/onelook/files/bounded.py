@@ -127,15 +127,21 @@ def file_digest(path: StrPath, max_bytes: int) -> bytes:
 
 
 def refuse_impossible(what: str, path: StrPath) -> None:
-    """Raise SettingsError if no disk can hold `path`, which is not an address; `what` names it in the message."""
-    data = os.fsencode(path)
-    if b"://" in data:
+    """Raise SettingsError if no disk can hold `path`; `what` names it in the message. Addresses and patterns may be
+    longer."""
+    text = os.fsdecode(path)
+    try:
+        sizes = [len(os.fsencode(name)) for name in Path(text).parts]
+    except UnicodeEncodeError as problem:
+        raise SettingsError(f"{what} is no path: it has a character that is none", hint="type the path") from problem
+    if "\0" in text:
+        raise SettingsError(f"{what} is no path: it has a null character", hint="type the path")
+    if os.name != "posix" or "://" in text or not {*text}.isdisjoint("*?["):
         return
-    longest_name = max((len(os.fsencode(name)) for name in Path(os.fsdecode(data)).parts), default=0)
-    if b"\0" in data or len(data) > MAX_PATH_BYTES or longest_name > MAX_NAME_BYTES:
-        why = "has a null character" if b"\0" in data else f"is too long: it starts with `{printable(data[:40])}`"
+    if max(sizes, default=0) > MAX_NAME_BYTES or len(os.fsencode(text)) > MAX_PATH_BYTES:
         raise SettingsError(
-            f"{what} is no path: it {why}", hint=f"a name has at most {MAX_NAME_BYTES} bytes, none of them 0"
+            f"{what} is no path: it is too long: it starts with `{printable(text[:40])}`",
+            hint=f"a path has at most {MAX_PATH_BYTES} bytes, each name in it {MAX_NAME_BYTES}",
         )
 
 

@@ -65,7 +65,7 @@ def select_device(text: str, local_rank: int = 0) -> torch.device:
             )
         raise DeviceError(
             f"setting `device` is `{text}`, but this machine has {counted(count, 'usable GPU')}",
-            hint=("use 0" if count == 1 else f"use a number from 0 to {count - 1}")
+            hint=("use `--device 0`" if count == 1 else f"use a number from 0 to {count - 1}")
             if count
             else "use `--device cpu`, or install a build of torch that fits your GPU",
         )

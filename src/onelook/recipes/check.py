@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,7 +123,9 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
             require_splits(unread)
             fixed = write_fixed(Path(settings.fix), scans, diagnosis.findings, spec.names, work=work)
             if refusal is not None:
-                refusal = DataError(refusal.message, hint=f"check the corrected copy: `onelook check {fixed}`")
+                command = shlex.join(["onelook", "check", str(fixed)])
+                cures = [*([refusal.hint] if refusal.hint else []), f"check the corrected copy: `{command}`"]
+                refusal = DataError(refusal.message, hint="; or ".join(cures))
         if output is not None:
             write_json_atomic(output / JSON_NAME, diagnosis.document())
             images = list(suspicion_images(suspicions, scans, spec.names))

@@ -16,7 +16,7 @@ from onelook.processes.stop_signal import StopSignal
 from onelook.reports.html import content_policy
 from onelook.reports.report import LIVE_SCRIPTS, report_page
 from onelook.reports.run_record import read_run
-from onelook.runs.process_identity import is_alive
+from onelook.runs.process_identity import begin_of, is_alive
 from onelook.runs.run_dir import RunDir
 from onelook.service.guard import Guard, allowed_names
 from onelook.service.live_report import LiveReport, RunState
@@ -82,7 +82,12 @@ class _WatchedRun:
     def state(self) -> RunState:
         """Of this instant."""
         status, now = self._run.record, time.monotonic()
-        process = {"pid": status.pid, "host": status.host, "boot": status.boot, "began": status.ticks}
+        process = {
+            "pid": status.pid,
+            "host": status.host,
+            "boot": status.boot,
+            "began": status.ticks or begin_of(status.pid),
+        }
         if status.state == "running" and is_alive(process) is not False:
             self._last_alive = now
         is_lost = now - self._last_alive > SECONDS_WITHOUT_PROCESS

@@ -54,5 +54,5 @@ def folder_to_resume(given: Mapping[str, Any]) -> FoldsFolder | None:
         return None
     project = Path(given.get("project", TrainSettings.model_fields["project"].default))
     if asked is not True:
-        refuse_impossible("setting `resume`", asked)
-    return folds_folder_around(newest_run(project) if asked is True else Path(asked))
+        refuse_impossible("setting `resume`", str(asked))
+    return folds_folder_around(newest_run(project) if asked is True else Path(str(asked)))

@@ -90,6 +90,7 @@ class Batcher:
         self._ready: deque[_Image] = deque()
         self._pixels = 0
         self._closing = False
+        self._is_stopping = False
         self._changed = threading.Condition()
         self._busy_since = 0.0
         self._free: queue.SimpleQueue[Decode] = queue.SimpleQueue()
@@ -119,6 +120,7 @@ class Batcher:
 
     def close(self) -> None:
         """Finish all images that were submitted, then stop; of a network that hangs, give them up."""
+        self._is_stopping = True
         self._decoders.shutdown(wait=True)
         with self._changed:
             self._closing = True
@@ -133,8 +135,8 @@ class Batcher:
             while not self._changed.wait_for(
                 lambda: not self._pixels or self._pixels + image.pixels <= self._max_pixels, timeout=CHECK_SECONDS
             ):
-                if not self.is_alive:
-                    image.answer.set_exception(TimeoutError("the network hangs"))
+                if self._is_stopping and not self.is_alive:
+                    image.answer.set_exception(TimeoutError("the service stops, and the network has not answered"))
                     return
             self._pixels += image.pixels
         mark = time.perf_counter()

@@ -141,6 +141,10 @@ def _place(file: Path | None, key: str) -> str:
     return "the command" if file is None else f"file `{file}` line {line_of(file, str(key))}"
 
 
+def _where(file: Path | None, key: str) -> str:
+    return "" if file is None else f" in {_place(file, key)}"
+
+
 def _as_typed(kind: type[BaseModel], name: str, value: Any, file: Path | None) -> Any:
     """`value` as the command line would give it: a path as text, and one number or path where several may stand."""
     annotation = kind.model_fields[name].annotation
@@ -148,12 +152,14 @@ def _as_typed(kind: type[BaseModel], name: str, value: Any, file: Path | None) -
         value = str(value) if annotation is str else int(value)
     if name == "device" and type(value).__module__ == "torch":  # a `torch.device`, known without importing torch
         value = str(value)
-    for one in value if isinstance(value, list | tuple) else [value]:
-        if isinstance(one, str | os.PathLike):
-            refuse_impossible(f"setting `{name}`", one)
+    is_path = annotation in (Path, Path | None, list[Path]) or name in ("resume", "resume_evolve")
+    if is_path or name in (*_FILES, "source", "transforms"):
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(one, str | os.PathLike):
+                refuse_impossible(f"setting `{name}`{_where(file, name)}", one)
     if name in _FILES:
         _refuse_addresses(name, value)
-    if annotation in (Path, Path | None, list[Path]) or name in ("resume", "resume_evolve"):
+    if is_path:
         _refuse_empty(name, value, file)
     if name in ("weights", "teacher"):
         value = file_of_run(value)
@@ -181,8 +187,7 @@ def _refuse_empty(name: str, value: Any, file: Path | None) -> None:
     cure = "name what to resume" if name.startswith("resume") else "give a path (`.` is the current folder)"
     for one in value if isinstance(value, list | tuple) else [value]:
         if isinstance(one, str) and not one:
-            where = "" if file is None else f" in {_place(file, name)}"
-            raise SettingsError(f"setting `{name}`{where} is empty", hint=f"{cure}, or leave it out")
+            raise SettingsError(f"setting `{name}`{_where(file, name)} is empty", hint=f"{cure}, or leave it out")
 
 
 def _sentence(error: ErrorDetails, kind: type[BaseModel], sources: Mapping[str, str]) -> str:

@@ -94,9 +94,9 @@ def located(path: Path) -> Path:
     """
     if path.is_dir():
         raise CheckpointError(
-            f"weights `{printable(path)}` are a folder without the best weights of a run",
-            hint="give a run folder, such as `runs/train/exp`, or a file; of an exported model, which cannot "
-            "be trained, the checkpoint it was made of",
+            f"weights `{printable(path)}` are a folder, which holds neither a run with its best weights nor an export "
+            "that can be used here",
+            hint="give a run folder, such as `runs/train/exp`, or a file; to train, the checkpoint of an export",
         )
     if path.exists():
         return path
