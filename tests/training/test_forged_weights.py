@@ -43,7 +43,7 @@ def message(path: Path) -> str:
     begun = time.process_time()
     with pytest.raises(CheckpointError) as caught:
         load_detector(path)
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < 30, "a forged number made it work for long"
     assert str(path) in caught.value.message
     return caught.value.message
 
@@ -130,6 +130,6 @@ def test_the_genuine_one_is_read(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_an_export_is_called_no_run_and_its_checkpoint_is_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="are a folder without the best weights of a run") as refused:
+    with pytest.raises(CheckpointError, match="nor an export that can be used here") as refused:
         read_weights(tmp_path)
-    assert "cannot be trained, the checkpoint it was made of" in str(refused.value)
+    assert "to train, the checkpoint of an export" in str(refused.value)
