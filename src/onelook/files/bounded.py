@@ -6,7 +6,7 @@ import hashlib
 import mmap
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
@@ -126,21 +126,23 @@ def file_digest(path: StrPath, max_bytes: int) -> bytes:
     return digest.digest()
 
 
-def refuse_impossible(what: str, path: StrPath) -> None:
-    """Raise SettingsError if no disk can hold `path`; `what` names it in the message. Addresses and patterns may be
-    longer."""
+def refuse_impossible(what: str, path: StrPath, *, where: Callable[[], str] = str) -> None:
+    """Raise SettingsError if no disk can hold `path`; `what` names it in the message, and `where` gives its place.
+    Addresses and patterns may be longer."""
     text = os.fsdecode(path)
     try:
         sizes = [len(os.fsencode(name)) for name in Path(text).parts]
     except UnicodeEncodeError as problem:
-        raise SettingsError(f"{what} is no path: it has a character that is none", hint="type the path") from problem
+        raise SettingsError(
+            f"{what}{where()} is no path: it has a character that is none", hint="type the path"
+        ) from problem
     if "\0" in text:
-        raise SettingsError(f"{what} is no path: it has a null character", hint="type the path")
+        raise SettingsError(f"{what}{where()} is no path: it has a null character", hint="type the path")
     if os.name != "posix" or "://" in text or not {*text}.isdisjoint("*?["):
         return
     if max(sizes, default=0) > MAX_NAME_BYTES or len(os.fsencode(text)) > MAX_PATH_BYTES:
         raise SettingsError(
-            f"{what} is no path: it is too long: it starts with `{printable(text[:40])}`",
+            f"{what}{where()} is no path: it is too long: it starts with `{printable(text[:40])}`",
             hint=f"a path has at most {MAX_PATH_BYTES} bytes, each name in it {MAX_NAME_BYTES}",
         )
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from onelook.errors import SettingsError, combined
-from onelook.files.bounded import refuse_impossible
+from onelook.files.bounded import StrPath, refuse_impossible
 from onelook.files.yaml import line_of, load_yaml
 from onelook.settings.foreign_names import MEANT, our_name
 from onelook.settings.hyperparameters import Hyperparameters
@@ -141,10 +141,6 @@ def _place(file: Path | None, key: str) -> str:
     return "the command" if file is None else f"file `{file}` line {line_of(file, str(key))}"
 
 
-def _where(file: Path | None, key: str) -> str:
-    return "" if file is None else f" in {_place(file, key)}"
-
-
 def _as_typed(kind: type[BaseModel], name: str, value: Any, file: Path | None) -> Any:
     """`value` as the command line would give it: a path as text, and one number or path where several may stand."""
     annotation = kind.model_fields[name].annotation
@@ -156,11 +152,7 @@ def _as_typed(kind: type[BaseModel], name: str, value: Any, file: Path | None) -
     if is_path or name in (*_FILES, "source", "transforms"):
         for one in value if isinstance(value, list | tuple) else [value]:
             if isinstance(one, str | os.PathLike):
-                refuse_impossible(f"setting `{name}`{_where(file, name)}", one)
-    if name in _FILES:
-        _refuse_addresses(name, value)
-    if is_path:
-        _refuse_empty(name, value, file)
+                _refuse_unusable(name, one, file, is_path)
     if name in ("weights", "teacher"):
         value = file_of_run(value)
     if isinstance(value, os.PathLike):
@@ -172,22 +164,22 @@ def _as_typed(kind: type[BaseModel], name: str, value: Any, file: Path | None) -
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _refuse_addresses(name: str, value: Any) -> None:
-    for one in value if isinstance(value, list | tuple) else [value]:
-        found = re.match(r"(https?|ftp|s3|gs):/+(.+)", str(one))  # a `Path` has made one slash of two
-        if found:
-            raise SettingsError(
-                f"setting `{name}` is the address `{found[1]}://{found[2]}`, and nothing is downloaded on its own",
-                hint="fetch the file, then give the path of it",
-            )
+def _refuse_unusable(name: str, path: StrPath, file: Path | None, is_path: bool) -> None:
+    """Refuse what no disk can hold, an address of a file, and an empty path: it would be the current folder, or no run
+    to resume; most likely a script meant another."""
 
+    def where() -> str:
+        return "" if file is None else f" in {_place(file, name)}"
 
-def _refuse_empty(name: str, value: Any, file: Path | None) -> None:
-    """An empty path would be the current folder, and a run to resume none: most likely a script meant another."""
-    cure = "name what to resume" if name.startswith("resume") else "give a path (`.` is the current folder)"
-    for one in value if isinstance(value, list | tuple) else [value]:
-        if isinstance(one, str) and not one:
-            raise SettingsError(f"setting `{name}`{_where(file, name)} is empty", hint=f"{cure}, or leave it out")
+    refuse_impossible(f"setting `{name}`", path, where=where)
+    if name in _FILES and (found := re.match(r"(https?|ftp|s3|gs):/+(.+)", str(path))):  # a `Path` makes `//` one `/`
+        raise SettingsError(
+            f"setting `{name}` is the address `{found[1]}://{found[2]}`, and nothing is downloaded on its own",
+            hint="fetch the file, then give the path of it",
+        )
+    if is_path and path == "":
+        cure = "name what to resume" if name.startswith("resume") else "give a path (`.` is the current folder)"
+        raise SettingsError(f"setting `{name}`{where()} is empty", hint=f"{cure}, or leave it out")
 
 
 def _sentence(error: ErrorDetails, kind: type[BaseModel], sources: Mapping[str, str]) -> str:
