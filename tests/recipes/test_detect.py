@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from colours import checkpoint_of, colour_detector
 
-from onelook.callbacks.detection_files import FrameWriter
+from onelook.callbacks.detection_files import DetectionFiles
 from onelook.data.media import VideoWriter, video_frames, video_info
 from onelook.drawing.crops import crop, folder_name
 from onelook.errors import DataError, SettingsError
@@ -208,14 +208,14 @@ def test_what_cannot_be_drawn_of_an_image_above_the_limit_is_named_and_its_detec
 
 def test_an_image_in_bands_that_changed_or_cannot_be_shown_in_the_window_is_named(photos: Path, weights: Path) -> None:
     given = {"weights": weights, "source": photos, "imgsz": [96], "tile": 32, "nosave": True, "device": "cpu"}
-    settings = build_settings(DetectSettings, given)
+    settings = build_settings(DetectSettings, {**given, "view_img": True})
     frames = [Frame(photos / name, BandedImage(photos / name, (64, 96), 64 * 95)) for name in ("b.bmp", "a.png")]
     frames[0].path.write_bytes(frames[0].path.read_bytes()[:200])
     problems: list[DataError] = []
     predictor = FramePredictor(settings, open_predictor(settings))
     (found,) = predictor.predict(OpenSources(iter([frames]), False), lambda: None, on_problem=problems.append)
     assert [(one.frame.path.name, len(one.result.detections) > 0) for one in found] == [("a.png", True)]
-    FrameWriter(settings, None, NAMES, problems.append, keeps_images=True).write(found)
+    DetectionFiles(None, settings, NAMES, on_problem=problems.append).write(found)
     assert len(problems) == 2, problems
     assert "b.bmp` cannot be used: the BMP is truncated" in problems[0].message
     assert "a.png` of 96 x 64 pixels is too large to be drawn or cropped" in problems[1].message

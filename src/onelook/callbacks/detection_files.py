@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,27 +36,32 @@ CORNERS = 1  # the value of the setting `save_format`
 
 
 class DetectionFiles:
-    """Writes the files of a detection run; a context manager, at whose end videos, CSV and JSON are complete.
+    """Draws detections and writes the files of a run; a context manager, after which videos, CSV and JSON are complete.
 
     Equal stems from different folders get `_2`, `_3`, ... appended, so that no file replaces another.
 
     Args:
+        folder: where they go, if the settings ask for any.
         settings: which files to write.
         has_numbers: all sources are images with distinct numbers as names, which are their `image_id` in the JSON; else
             their stems are.
-        on_problem: called once for each image or video that cannot be written; everything else is written.
+        on_problem: called once for each image or video that cannot be drawn or written; everything else is written.
+
+    Attributes:
+        seconds: time spent so far.
     """
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | None,
         settings: DetectSettings,
         names: Sequence[str],
         *,
         has_numbers: bool = False,
         on_problem: Callable[[DataError], None],
     ) -> None:
-        self._folder = folder
+        self.seconds = 0.0
+        self._folder = folder or Path()
         self._settings = settings
         self._names = names
         self._stems: dict[Path, str] = {}
@@ -68,9 +73,9 @@ class DetectionFiles:
         self._at_end = ExitStack()
         self._rows: list[CsvOfDetections | JsonOfDetections] = []
         if settings.save_csv:
-            self._rows.append(CsvOfDetections(folder / "predictions.csv", has_objects=settings.tracker != "none"))
+            self._rows.append(CsvOfDetections(self._folder / "predictions.csv", has_objects=settings.tracker != "none"))
         if settings.save_json:
-            self._rows.append(JsonOfDetections(folder / "predictions.json", names))
+            self._rows.append(JsonOfDetections(self._folder / "predictions.json", names))
         for rows in self._rows:
             self._at_end.callback(rows.close)
         self._at_end.callback(self._finish_videos)
@@ -81,15 +86,48 @@ class DetectionFiles:
         others = (settings.save_txt, settings.save_csv, settings.save_json, settings.save_crop, settings.visualize)
         return not settings.nosave or any(others)
 
-    def write(
-        self, frame: Frame, detections: Detections, *, drawn: Image | None = None, maps: Sequence[FeatureMap] = ()
-    ) -> None:
-        """Write all files of one frame.
+    def write(self, batch: Sequence[FrameDetections]) -> list[FrameDetections]:
+        """Write the files of a batch; the batch, with its drawn images if they are shown in a window."""
+        mark = time.perf_counter()
+        written = [self._write(found) for found in batch]
+        self.seconds += time.perf_counter() - mark
+        return written
 
-        Args:
-            drawn: the frame with its detections, see `drawn_frame`; None if nothing is drawn.
-            maps: feature maps of the network's layers.
-        """
+    def __enter__(self) -> DetectionFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._at_end.close()
+
+    def _write(self, found: FrameDetections) -> FrameDetections:
+        frame, settings = found.frame, self._settings
+        is_wanted = settings.view_img or not settings.nosave
+        is_in_bands = isinstance(frame.image, BandedImage)
+        if is_in_bands and (is_wanted or settings.save_crop):
+            self._on_problem(_too_large_to_draw(frame))
+        drawn = self._drawn(frame, found.result.detections) if is_wanted and not is_in_bands else None
+        if self.are_wanted(settings):
+            self._write_files(frame, found.result.detections, drawn, found.maps)
+        return replace(found, maps=(), drawn=drawn if settings.view_img else None)
+
+    def _drawn(self, frame: Frame, detections: Detections) -> Image:
+        """(H, W, 3) uint8 RGB: the frame with its detections drawn as the settings ask."""
+        settings = self._settings
+        return draw_detections(
+            frame.pixels,
+            detections.boxes,
+            detections.class_ids,
+            detections.scores,
+            self._names,
+            line_thickness=settings.line_thickness or None,
+            object_ids=detections.object_ids,
+            hide_labels=settings.hide_labels,
+            hide_conf=settings.hide_conf,
+        )
+
+    def _write_files(
+        self, frame: Frame, detections: Detections, drawn: Image | None, maps: Sequence[FeatureMap]
+    ) -> None:
         settings = self._settings
         stem = self._stem(frame.path)
         frame_stem = stem if frame.video is None else f"{stem}_{frame.number}"
@@ -117,16 +155,6 @@ class DetectionFiles:
             except DataError as problem:
                 self._not_drawn.add(frame.path)
                 self._on_problem(problem)
-
-    def close(self) -> None:
-        """Finish the open videos, the CSV and the JSON."""
-        self._at_end.close()
-
-    def __enter__(self) -> DetectionFiles:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _write_drawn(self, frame: Frame, drawn: Image, stem: str) -> None:
         if frame.video is None:
@@ -191,59 +219,6 @@ class Names:
             name = f"{wanted}_{self._numbers[parent, wanted] + 1}"
         self._taken.add((parent, name.casefold()))
         return name
-
-
-@dataclass
-class FrameWriter:
-    """Draws detections and writes the files of frames.
-
-    Attributes:
-        files: the files to write; None for none.
-        on_problem: called for an image that is too large to be drawn or cropped.
-        keeps_images: whether drawn images are kept, to be shown.
-        seconds: time spent so far.
-    """
-
-    settings: DetectSettings
-    files: DetectionFiles | None
-    names: Sequence[str]
-    on_problem: Callable[[DataError], None]
-    keeps_images: bool = False
-    seconds: float = 0.0
-
-    def write(self, batch: Sequence[FrameDetections]) -> list[FrameDetections]:
-        """Write the files of a batch; the batch, with its drawn images if they are kept."""
-        mark = time.perf_counter()
-        written = [self._write(found) for found in batch]
-        self.seconds += time.perf_counter() - mark
-        return written
-
-    def _write(self, found: FrameDetections) -> FrameDetections:
-        frame, detections = found.frame, found.result.detections
-        is_wanted = self.keeps_images or not self.settings.nosave
-        is_in_bands = isinstance(frame.image, BandedImage)
-        if is_in_bands and (is_wanted or self.settings.save_crop):
-            self.on_problem(_too_large_to_draw(frame))
-        is_drawn = is_wanted and not is_in_bands
-        drawn = drawn_frame(frame, detections, self.names, self.settings) if is_drawn else None
-        if self.files is not None:
-            self.files.write(frame, detections, drawn=drawn, maps=found.maps)
-        return replace(found, maps=(), drawn=drawn if self.keeps_images else None)
-
-
-def drawn_frame(frame: Frame, detections: Detections, names: Sequence[str], settings: DetectSettings) -> Image:
-    """(H, W, 3) uint8 RGB: the frame with its detections drawn as the settings ask."""
-    return draw_detections(
-        frame.pixels,
-        detections.boxes,
-        detections.class_ids,
-        detections.scores,
-        names,
-        line_thickness=settings.line_thickness or None,
-        object_ids=detections.object_ids,
-        hide_labels=settings.hide_labels,
-        hide_conf=settings.hide_conf,
-    )
 
 
 def _too_large_to_draw(frame: Frame) -> DataError:

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from onelook.callbacks.detection_files import DetectionFiles, FrameWriter
+from onelook.callbacks.detection_files import DetectionFiles
 from onelook.drawing.window import Window
 from onelook.errors import DataError, SettingsError, counted
 from onelook.exports.opening import load_runnable
@@ -67,15 +67,13 @@ def detect(
         stop.check()
         if reading.is_empty:
             raise reading.nothing(settings.source, problems)
-        run = _run_dir(settings, [*reading.file_numbers, *([file] if file else [])])
-        files, names = None, frame_predictor.names
-        if run is not None:
-            files = stack.enter_context(
-                DetectionFiles(run.path, settings, names, has_numbers=reading.have_numbers, on_problem=problems.append)
-            )
-        writer = FrameWriter(settings, files, names, problems.append, keeps_images=window is not None)
+        folder = _run_folder(settings, [*reading.file_numbers, *([file] if file else [])])
+        names = frame_predictor.names
+        files = stack.enter_context(
+            DetectionFiles(folder, settings, names, has_numbers=reading.have_numbers, on_problem=problems.append)
+        )
         batches = frame_predictor.predict(reading, stop.check, on_problem=problems.append)
-        written = stack.enter_context(closing(behind(writer.write, batches, waiting=BATCHES_TO_WRITE)))
+        written = stack.enter_context(closing(behind(files.write, batches, waiting=BATCHES_TO_WRITE)))
         kept: deque[FrameResult] = deque(maxlen=KEPT_LIVE_FRAMES if sources.live else None)
         num_frames, begun = 0, time.perf_counter()
         for found in chain.from_iterable(written):
@@ -87,12 +85,12 @@ def detect(
         stop.check()
     if problems:
         logger.warning("%s in %s", counted(len(problems), "problem"), reading.amount)
-    seconds = {**frame_predictor.seconds, "write": writer.seconds}
+    seconds = {**frame_predictor.seconds, "write": files.seconds}
     return DetectResult(
         frames=tuple(kept),
         num_frames=num_frames,
         names=names,
-        run_folder=run.path if run else None,
+        run_folder=folder,
         problems=reading.problems(problems),
         milliseconds={name: 1000 * value / max(num_frames, 1) for name, value in seconds.items()},
         frames_per_second=num_frames / max(spent, 1e-9),
@@ -131,12 +129,12 @@ def _frame_predictor(settings: DetectSettings, sources: Sources) -> FramePredict
     )
 
 
-def _run_dir(settings: DetectSettings, inputs: Sequence[Path]) -> RunDir | None:
+def _run_folder(settings: DetectSettings, inputs: Sequence[Path]) -> Path | None:
     """A new run folder; None if nothing is to be written; SettingsError if what is read lies in it."""
     if not DetectionFiles.are_wanted(settings):
         return None
     everything: list[StrPath] = [*inputs, *settings.source, *settings.weights]
-    return RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok, inputs=everything)
+    return RunDir.create(settings.project, settings.name, exist_ok=settings.exist_ok, inputs=everything).path
 
 
 def _shown(found: FrameDetections, observer: Callable[[FrameResult], None] | None, window: Window | None) -> bool:
