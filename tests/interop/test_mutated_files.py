@@ -13,7 +13,7 @@ import torch
 from zips import Part, archive
 
 from onelook.errors import CheckpointError
-from onelook.interop.foreign_weights import Weights
+from onelook.interop.detector_weights import Weights
 from onelook.interop.yolov5_weights import read_yolov5
 
 NUM_MUTATIONS = 250

@@ -13,7 +13,7 @@ from torch import nn
 from yolov5_files import DATE, Disguise, Look, halved, stripped, trained, unstripped
 
 from onelook.errors import CheckpointError
-from onelook.interop.foreign_weights import Weights
+from onelook.interop.detector_weights import Weights
 from onelook.interop.missing_weights import refuse_known_names
 from onelook.interop.yolov5_weights import read_yolov5
 from onelook.models.catalog import find_definition

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from onelook.interop.foreign_weights import Weights
+from onelook.interop.detector_weights import Weights
 from onelook.interop.yolov5_weights import read_yolov5
 from onelook.models.fuse import fuse
 from onelook.settings.train import TrainSettings

@@ -9,7 +9,7 @@ import torch
 
 from onelook.errors import CheckpointError, counted
 from onelook.files.bounded import printable
-from onelook.interop.foreign_weights import Weights, errors_named
+from onelook.interop.detector_weights import Weights, errors_named
 from onelook.interop.module_tree import ModuleTree, walk
 from onelook.interop.pickle_machine import MAX_BYTES, read_pickle
 from onelook.interop.plain_values import plain

@@ -7,7 +7,7 @@ from typing import Any
 
 from onelook.errors import CheckpointError
 from onelook.files.bounded import printable
-from onelook.interop.foreign_weights import Weights, errors_named
+from onelook.interop.detector_weights import Weights, errors_named
 from onelook.interop.onnx_graph import read_onnx
 from onelook.interop.pickle_machine import MAX_BYTES, read_pickle
 from onelook.interop.records import TensorRecord

@@ -13,7 +13,7 @@ from onelook.errors import CheckpointError
 from onelook.exports.formats import format_of
 from onelook.exports.opening import open_export
 from onelook.files.bounded import printable, sha256_of
-from onelook.interop.foreign_weights import Weights
+from onelook.interop.detector_weights import Weights
 from onelook.interop.yolov5_weights import SUFFIXES
 from onelook.models.count import ModelSummary, summarise
 from onelook.runs.checkpoint import load_checkpoint

@@ -14,7 +14,7 @@ from torch import Tensor
 from onelook.errors import CheckpointError, ModelError
 from onelook.files.bounded import has_controls, printable
 from onelook.files.cache_folder import default_cache_folder
-from onelook.interop.foreign_weights import Weights
+from onelook.interop.detector_weights import Weights
 from onelook.interop.missing_weights import refuse_known_names
 from onelook.interop.onnx_graph import onnx_metadata
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
