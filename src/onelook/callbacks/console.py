@@ -54,7 +54,6 @@ class ConsoleProgress(Callback):
 
     Args:
         console: where to write; standard output by default.
-        clock: seconds, to measure speed.
     """
 
     _pace: Pace  # from the first event on

@@ -43,9 +43,6 @@ class EpochProgress:
 class ProgressFile(Callback):
     """Writes an `EpochProgress` every five seconds, less often to a slow disk, and once more after the last batch of an
     epoch in which it has written.
-
-    Args:
-        clock: seconds.
     """
 
     _pace: Pace  # from the first event on

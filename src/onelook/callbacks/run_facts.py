@@ -41,7 +41,6 @@ class RunFacts:
 
     Attributes:
         model: name and parameters, in words.
-        splits: splits by name.
         environments: versions and machine by name; one more for each change when the run was resumed.
         warnings: all warnings of the run, each once.
         reason: how training ended: "finished", "early stop", ...; empty until then.

@@ -10,7 +10,6 @@ class Command:
     """A command; its arguments, which take longer to import, are in `arguments.py`.
 
     Attributes:
-        summary: its line in the list of commands.
         example: a line that does what most people want of it.
         common: the ten options that people use, where it has many more, which `--help-all` shows; else empty.
     """

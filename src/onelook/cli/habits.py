@@ -38,7 +38,6 @@ def corrected_command(typed: Sequence[str], commands: Collection[str]) -> UsageE
 
     Args:
         typed: the words after `onelook`.
-        commands: our commands.
     """
     words = list(typed)
     while len(words) > 1 and words[0] in TASKS and _command_of(words[1], commands):

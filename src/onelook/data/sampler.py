@@ -22,7 +22,6 @@ class EpochItem(NamedTuple):
     """One image of an epoch.
 
     Attributes:
-        epoch: epoch, from 0.
         number: index of the image in the dataset; if images are drawn, index of the draw within the epoch.
         class_ap: average precisions that the draws of this epoch depend on; see `ImageWeights`.
         partners: numbers of the images that mosaics are made of; empty for all of the dataset.
@@ -46,10 +45,8 @@ class EpochOrder:
     of every batch; the shares of all processes, one after the other, are the batch.
 
     Attributes:
-        seed: seed of the run.
         num_images: number of images in the dataset; each comes once per epoch.
         batch_size: largest number of images in a batch, in all processes together, without `quad`.
-        epochs: number of epochs of the run.
         start_epoch, start_batch: the first batch that is given, counted from 0; to resume an interrupted run.
         rectangles: if given, the batches are these, and their order alone changes from epoch to epoch.
         rank, world_size: number of this process, and of all that train together; a share may be empty.

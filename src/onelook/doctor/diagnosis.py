@@ -32,7 +32,6 @@ class Diagnosis:
     Attributes:
         data: its YAML, printable.
         imgsz: training size that object sizes refer to, pixels.
-        statistics: statistics of each split.
         findings: all faults, one by one.
         anchors: how well the anchors of `model` fit the training labels; None without a training split or anchors.
         model: name of the model with these anchors.
@@ -86,8 +85,6 @@ class DiagnosisOptions:
     """What is checked, and how strictly.
 
     Attributes:
-        path: the dataset YAML.
-        imgsz: training size, pixels.
         near_bits: see `doubled_findings`.
         max_det: maximum number of detections per image.
         model: name of the model with these anchors.

@@ -23,9 +23,7 @@ class AllImages:
 
     Attributes:
         positions: split of each image, and its number in the index of that split.
-        paths: file of each image.
         digests: (N, 16) of the content.
-        hashes: hashes of all images.
     """
 
     positions: tuple[tuple[str, int], ...]

@@ -65,7 +65,6 @@ class Suspicion:
     Attributes:
         kind: `suspect-missing`, `suspect-class`, `suspect-place` or `suspect-extra`.
         strength: 0 to 1, how often the labels agree with the detector where it is as confident.
-        split, image: the image.
         label: row of the label in the index of the split; -1 if it is missing.
         labelled_class: class of the label; -1 if it is missing.
         labelled_box: xyxy, pixels; None if it is missing.

@@ -35,7 +35,6 @@ class Exported:
 
     Attributes:
         format: its name in `EXPORTERS`.
-        path: the file or folder.
         report: the JSON file beside it.
         checks: how far it is from the model.
         num_bytes: size of the file, or of all files in the folder.
@@ -114,7 +113,6 @@ class CheckedExport:
 
     Attributes:
         model: fused, on the CPU.
-        imgsz_hw: size of the images, pixels.
         data: images to compare on; None without.
     """
 

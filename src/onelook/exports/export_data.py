@@ -34,7 +34,6 @@ class ExportData:
     Attributes:
         val: what is compared on.
         train: what ranges are measured on; None without int8.
-        imgsz_hw: size of the frames, pixels.
         stride: largest stride of the model, pixels.
         num_calibration: images to measure ranges on.
     """

@@ -35,7 +35,6 @@ class Format:
             or not of `onelook export`, and DeviceError for a device that the format cannot use.
         makers: packages that `write` needs.
         runners: packages that `open` needs.
-        install: the command that installs them.
         takes: the options it supports of half, int8, dynamic, nms, layout, simplify, opset, workspace and batch_size.
         is_package: a folder that `write` makes itself.
         system: the only operating system that it runs on; empty for all.

@@ -76,7 +76,6 @@ class ImageHeader:
         orientation: EXIF code 1 to 8; 1 means as it is stored.
         bits: bits per sample of PNG and TIFF; 8 for the others.
         jpeg: what a JPEG says before its coded data.
-        tiff: the first directory of a TIFF.
     """
 
     kind: str

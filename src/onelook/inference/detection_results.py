@@ -46,7 +46,6 @@ class DetectResult:
 
     Attributes:
         frames: one entry per image and per frame, in order; of live sources the last 1000.
-        num_frames: frames that were processed.
         run_folder: where the files are; None if none were asked for.
         problems: files and live sources that could not be used or broke off, each with the reason.
         milliseconds: per frame: "wait for images", "predict", "write". These overlap in time.

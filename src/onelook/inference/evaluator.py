@@ -66,7 +66,6 @@ class Evaluation:
             the network runs on the next batch is no time of its own.
         detections: one entry per image of the index, in its order.
         branch: which branch of the head all this is about: of two, the one of higher fitness.
-        by_branch: the numbers of each branch.
     """
 
     metrics: DetectionMetrics
@@ -83,7 +82,6 @@ class Evaluator:
     Args:
         index: the split; labels are taken from here, exact to the label files.
         loader: gives the batches of one pass: number r, r + W, r + 2 W and so on in process r of W.
-        settings: thresholds.
         group: the processes that share the work; the result is the same in all, and for any number of them.
         common_shapes: images, height and width (pixels) of the commonest batches of the split.
     """

@@ -39,7 +39,6 @@ class ImageResult(Detections):
     An image from a file is read again when its pixels are needed.
 
     Attributes:
-        image_input: the file or the pixels.
         image_id: what the image is called in COCO's files.
         size_hw: height and width of the image, pixels.
     """

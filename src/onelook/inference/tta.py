@@ -100,7 +100,6 @@ def scaled(images: Tensor, scale: float, *, stride: int) -> Tensor:
     Args:
         images: (B, 3, H, W) from 0 to 1.
         scale: 1 leaves them as they are.
-        stride: pixels.
     """
     height, width = _content(images, scale)
     if scale != 1:

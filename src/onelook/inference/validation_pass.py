@@ -33,7 +33,6 @@ class ValidationPass:
     Attributes:
         settings: thresholds, sizes of batches.
         splits: splits of the dataset, among them the one that the settings name.
-        group: the processes that share the work.
 
     Raises:
         SettingsError: several processes, and a task that measures times.

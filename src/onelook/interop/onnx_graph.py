@@ -47,7 +47,6 @@ class OnnxGraph:
     """A network.
 
     Attributes:
-        nodes: nodes in the order of the file.
         weights: name -> numbers, float32 or int64.
         inputs: name -> shape of what is fed in; 0 where a side is free.
     """

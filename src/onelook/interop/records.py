@@ -34,7 +34,6 @@ class Record:
     """An object of a class that is only known by name.
 
     Attributes:
-        kind: the class.
         args: what its constructor would have been given.
         state: what its attributes would have been made from; None if the file gives none.
     """

@@ -50,11 +50,9 @@ class Member:
     """One file in the archive.
 
     Attributes:
-        name: path in the archive.
         header: where its local header starts, bytes.
         size: bytes.
         crc: CRC-32 of its content.
-        flags: flags of the zip format.
     """
 
     name: str

@@ -47,9 +47,7 @@ class Spread:
     """A number that each fold gives.
 
     Attributes:
-        mean: mean over the folds.
         sd: sample standard deviation, with n - 1 in the denominator; nan for a single fold.
-        lowest, highest: range over the folds.
     """
 
     mean: float

@@ -65,7 +65,6 @@ def image_outcomes(
 
     Args:
         labels, detections: one each per image, in the same order; class ids below `num_classes`.
-        num_classes: number of classes of the model.
         confidence: detections with a lower score count for nothing.
 
     Raises:

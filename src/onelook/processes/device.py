@@ -89,7 +89,6 @@ def amp_dtype(choice: str, device: torch.device) -> torch.dtype | None:
 
     Args:
         choice: "auto", "off", "bf16" or "fp16"; auto means bf16 where a GPU has it, else fp16, and nothing on the CPU.
-        device: where the model runs.
 
     Raises:
         SettingsError: fp16 on a CPU, where gradients would need a scaler that only GPUs have.

@@ -36,7 +36,6 @@ class _Seen:
     """What is known of another process.
 
     Attributes:
-        note: its last note.
         ticked, moved: when its heartbeat and when its progress were last seen to change, monotonic seconds.
     """
 

@@ -78,7 +78,6 @@ def run_processes(arguments: Sequence[str], count: int, *, launch: str, attempt:
     A second signal ends them all, and this process, at once.
 
     Args:
-        count: processes.
         launch: what the processes of all attempts have in common.
         attempt: 0, and one more for every time that they were restarted.
     """

@@ -46,7 +46,6 @@ class ProcessGroup:
 
     Attributes:
         rank: number of this process, from 0; process 0 writes files and speaks to the user.
-        world_size: number of processes.
         local_rank: number of this process on its machine.
         heartbeat: what the others see of this process; None in a group of one.
         store: where the processes leave notes for each other; None in a group of one.

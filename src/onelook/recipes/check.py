@@ -47,7 +47,6 @@ class CheckResult:
 
     Attributes:
         scans: index and ledger by split.
-        diagnosis: all findings.
         refusal: why training would refuse the dataset, or `strict` does; None if neither.
         suspicions: what a detector contradicts, the strongest first; none without weights, or with weak ones.
         fixed: the YAML of the corrected copy; None if none was asked for.

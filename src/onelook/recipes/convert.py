@@ -22,10 +22,7 @@ class Conversion:
 
     Attributes:
         source: where the detector was found.
-        names: class names.
         num_parameters: numbers that a training run of it can change.
-        num_tensors: number of tensors written.
-        path: the checkpoint that was written.
     """
 
     source: Source

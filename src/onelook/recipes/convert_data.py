@@ -32,7 +32,6 @@ class ConvertedData:
     """What a conversion gave.
 
     Attributes:
-        path: the YAML of the new dataset.
         splits: what was read of the old one.
         losses: what the new format cannot hold: description -> count.
     """

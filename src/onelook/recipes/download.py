@@ -43,7 +43,6 @@ class DownloadResult:
 
     Attributes:
         data: the YAML, to train with.
-        root: folder of the dataset.
         fetched: addresses that were fetched now; others had been.
         files: number of files unpacked by this call.
     """

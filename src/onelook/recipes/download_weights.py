@@ -28,7 +28,6 @@ class WeightsDownload:
     """What a download of weights gave.
 
     Attributes:
-        name: name for `--weights`.
         origin: where the weights come from.
         is_new: whether it was fetched now.
     """

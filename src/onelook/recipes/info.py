@@ -32,8 +32,6 @@ class InfoResult:
     """What is known of a file.
 
     Attributes:
-        asked: the settings.
-        path: the file or folder.
         num_bytes: its size, bytes.
         sha256: hash of the file, in hexadecimal; empty for a folder.
         kind: "training run", "detector", "YOLOv5 checkpoint", or the name of an exported format.

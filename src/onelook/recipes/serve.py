@@ -38,9 +38,7 @@ class Service:
     """A running service.
 
     Attributes:
-        url: address.
         model: what it says of itself.
-        handler: takes the images.
         server: the running server, to wait for its end.
     """
 

@@ -70,9 +70,6 @@ class TrainResult:
 def result_of(run: RunDir, document: Mapping[str, Any], *, seconds: float) -> TrainResult:
     """The result of a finished run, from its folder.
 
-    Args:
-        seconds: duration.
-
     Raises:
         RunFolderError: the final evaluation is missing or damaged.
     """

@@ -31,7 +31,6 @@ class ExampleBox:
 
     Attributes:
         box: left, top, right, bottom, pixels of the original image.
-        class_id: class of the box.
         is_right: a label that was found, or a detection that matches a label of its class.
         score: 0 to 1; None for a label.
     """

@@ -22,7 +22,6 @@ class ChartLine:
     """One curve.
 
     Attributes:
-        name: name in the legend.
         x, y: equally long, x rising; values that are not finite leave a gap.
         colour, dash: which of `COLOURS` and of `DASHES`; both repeat.
         is_faint: a thin line behind the others, left out of the legend.
@@ -46,7 +45,6 @@ class Axes:
     """The axes of a chart, and what it shows beside its lines.
 
     Attributes:
-        x_label: below the chart.
         x_limits, y_limits: (low, high); None takes those of the values.
         x_is_whole: ticks of x are whole numbers.
         mark: (x, word) of a dotted vertical line.
@@ -67,8 +65,6 @@ class Chart:
 
     Attributes:
         identity: unique within the page.
-        title: above the chart.
-        x_label: below it.
         x_ticks, y_ticks: (pixel, number as it is written).
         mark: (x, word) of a vertical line.
         curves: (CSS classes, points) of each part of a line between gaps, one point as a dot; empty without values.

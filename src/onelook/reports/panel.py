@@ -20,7 +20,6 @@ class Panel:
     """One chart.
 
     Attributes:
-        title: above it.
         lines: per line, the column of `results.csv` or `speed.csv`, and its name.
         is_share: all values lie from 0 to 1.
     """

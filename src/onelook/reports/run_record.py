@@ -57,13 +57,11 @@ class RunRecord:
     """One run, as far as its folder records it.
 
     Attributes:
-        path: run folder.
         label: short name, unique within a report.
         settings: settings of the run, by name.
         results, speeds: lines of `results.csv` and `speed.csv`; empty cells are nan.
         status: content of `status.json`: state and message.
         ledgers: what happened to the labels, by split.
-        metrics: metrics of the final evaluation.
         milliseconds: time per image of the final evaluation, by stage.
         class_names: names of the classes that have metrics, in their order.
         facts, examples: see `RunFacts` and `Examples`.

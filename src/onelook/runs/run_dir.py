@@ -173,7 +173,6 @@ class RunDir:
         Args:
             state: "running", "finished", "stopped" or "failed".
             exit_code: exit code of the process; None while it runs.
-            message: what went wrong.
         """
         try:
             self.progress.unlink(missing_ok=True)
@@ -236,7 +235,6 @@ def run_of_launch(project: Path, launch: str) -> RunDir | None:
     """The newest run folder below `project` that a launch has worked on; None if there is none.
 
     Args:
-        project: parent of run folders.
         launch: as it was given to `RunDir.begin`; empty matches nothing.
     """
     found = [RunDir(path.parent) for path in project.glob(f"**/{RunDir.status}")] if launch else []

@@ -30,7 +30,6 @@ class RunStatus:
     Attributes:
         state: "running", "finished", "stopped" or "failed"; empty if there is no record.
         exit_code: exit code of the last process; None while one is at work.
-        message: what went wrong.
         launch: what the processes of one launch have in common.
         run_id: identifier of the run, also in all its checkpoints; empty for runs of older versions.
         began: date and time, UTC.
@@ -78,7 +77,6 @@ def begun(before: RunStatus, *, launch: str, turns: Iterable[int]) -> RunStatus:
 
     Args:
         before: its `run_id` and `began` are kept; without an id the run is new.
-        launch: see `RunStatus`.
         turns: turns of the runs beside it. Clocks jump: the new turn is higher than all of them, whatever the time.
     """
     turn = max(time.time_ns() // 1_000_000, 1 + max(turns, default=0))

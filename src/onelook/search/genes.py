@@ -14,8 +14,6 @@ class Gene:
 
     Attributes:
         gain: size of its genetic mutations relative to those of others; 0 keeps it fixed in all searches.
-        low, high: its range.
-        log: whether the scale is logarithmic.
     """
 
     gain: float

@@ -31,7 +31,6 @@ class Row:
         genes: the hyperparameters that are searched, and those of `GENES` that are fixed.
         results: precision, recall, mAP50, mAP50-95, and box, obj and cls loss of the validation; losses may be nan.
         fitness: what the search maximises.
-        epochs: epochs trained.
         state: "complete"; "pruned", ended early as not promising; or "failed".
         note: why it failed, else empty.
     """

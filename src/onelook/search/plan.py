@@ -34,8 +34,6 @@ class Plan:
     """What a search tries.
 
     Attributes:
-        trials: number of trials in all.
-        seed: seed of the random choices.
         epochs: epochs of a complete trial.
         firsts: the first trials: the starting point, then the initial population; within the ranges.
     """
@@ -56,8 +54,6 @@ class PreparedSearch:
 
     Attributes:
         settings: with the method, the optimiser and the batch size that the trials use.
-        plan: what is tried.
-        fingerprints: fingerprints of the data.
         bucket: where trials are shared with other searches, if anywhere.
     """
 

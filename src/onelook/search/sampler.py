@@ -33,7 +33,6 @@ class KeyedSampler(BaseSampler):
     estimator proposes (Bergstra et al., "Algorithms for hyper-parameter optimization", 2011).
 
     Attributes:
-        space: distributions of the searched hyperparameters.
         slot: slot of the last sampled trial.
     """
 

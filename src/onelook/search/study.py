@@ -33,7 +33,6 @@ class OptunaSearch:
 
     Args:
         storage: holds the study; shared by all processes that search together.
-        name: name of the study in the storage.
         folder: folder of the search, to see which trials of other machines still run.
         identity: what all searches in this study must have in common; plain JSON.
 

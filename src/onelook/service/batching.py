@@ -34,10 +34,8 @@ class ImageAnswer:
 
     Attributes:
         detections: highest score first.
-        decode_ms: decoding this image.
         wait_ms: waiting for a decoder and for the network.
         predict_ms: the network and NMS on the whole batch.
-        batch: number of images in the batch.
     """
 
     detections: Detections
@@ -110,7 +108,6 @@ class Batcher:
         """Queue an image; the future raises `DamagedImage` if it cannot be decoded.
 
         Args:
-            data: content of an image file.
             pixels: number of pixels according to its header.
             predict: replaces the batcher's own; images with the same one share a batch.
         """

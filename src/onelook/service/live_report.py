@@ -17,7 +17,6 @@ class RunState:
 
     Attributes:
         version: changes whenever a file of the run folder does.
-        state: state of the run in a word.
         ended: whether nothing more will change.
         progress: where the run is within an epoch; None if unknown.
     """

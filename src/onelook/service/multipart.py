@@ -25,7 +25,6 @@ class Part:
     """A field of a form.
 
     Attributes:
-        name: name of the field.
         is_file: whether it has a file name.
         content: as it was sent.
     """
@@ -40,7 +39,6 @@ class Form:
     """The content of a form.
 
     Attributes:
-        files: contents of the files, in order.
         fields: name and text of the other parts.
     """
 

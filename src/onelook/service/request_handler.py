@@ -49,9 +49,6 @@ class Limits:
 
     Attributes:
         queue_size: maximum number of requests in work.
-        max_bytes: largest file.
-        max_pixels: largest image.
-        upload_seconds: time limit of an upload.
     """
 
     queue_size: int
@@ -102,7 +99,6 @@ class RequestHandler:
         """The detections in an uploaded image; for a form with several images, a list in their order.
 
         Args:
-            chunks: body of the request.
             content_type: type of the body: a form, or anything else for the bytes of an image file.
             fields: names and values of the query.
 

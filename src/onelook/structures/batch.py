@@ -92,8 +92,6 @@ class Batch:
 
     Attributes:
         images: (B, 3, H, W) uint8 RGB, channels last in memory; divided by 255 on the device, not before.
-        targets: all boxes of the batch.
-        infos: one per image.
     """
 
     images: Tensor

@@ -79,7 +79,6 @@ def fit_anchors(
 
     Args:
         sizes_px: (M, 2) width, height of the labels in pixels of the training image.
-        anchor_grid: anchors of the model.
         anchor_t: largest ratio of the sides of label and anchor.
         seed: same seed, same anchors.
         placeholders: the model's anchors are placeholders, which are replaced in any case.
@@ -146,7 +145,6 @@ def search_anchors(
 
     Args:
         sizes_px: (M, 2) width, height, M >= 1, all above 0.
-        num_anchors: number of anchors.
         anchor_t, seed, stop_requested: see `fit_anchors`.
     """
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, _PURPOSE], np.uint64)))

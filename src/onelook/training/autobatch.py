@@ -51,7 +51,6 @@ class BatchChoice:
     Attributes:
         batch_size: images, in all processes together.
         predicted_bytes: predicted peak use of the limiting memory.
-        limit_bytes: limit of that memory.
         limited_by: the limiting memory, in words.
     """
 

@@ -55,11 +55,8 @@ class TrialRequest:
     """What the memory of a run depends on.
 
     Attributes:
-        definition: definition of the model.
-        names: class names.
         settings: settings of the run; their batch size is ignored.
         device: device of this process, such as "cpu" or "cuda:1".
-        num_images: number of training images.
         num_val_images: number of validation images, the most that a batch of validation can have.
         frame_hw: height and width of the largest training image, pixels; before multi-scale and `quad` enlarge it.
         val_frame_hw: height and width of the largest image in validation, pixels.
@@ -67,7 +64,6 @@ class TrialRequest:
         other_bytes: main memory that this process needs for other things, such as decoded images.
         processes: number of processes that train together.
         processes_here: number of them that share the main memory of this machine.
-        num_threads: threads of each process.
     """
 
     definition: dict[str, Any]

@@ -12,7 +12,6 @@ class Pace:
 
     Attributes:
         last_epoch: last epoch of the run, from 0, as planned by now.
-        batches_per_epoch: batches in one pass.
     """
 
     def __init__(self, event: FitStart) -> None:

@@ -202,7 +202,6 @@ class _Flat:
 
     Attributes:
         parameters: whose gradients; all of one type and on one device.
-        memory: (n,) all numbers.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:

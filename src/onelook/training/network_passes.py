@@ -27,7 +27,6 @@ class ComputeOptions:
     """How the steps are computed.
 
     Attributes:
-        device: device of the model.
         amp: type of mixed-precision arithmetic, or None.
         max_stride: sizes of multi-scale training are multiples of it, pixels.
         frozen: layers that do not learn.

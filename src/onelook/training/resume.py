@@ -32,7 +32,6 @@ class Resumed:
     """An earlier run, ready to be resumed.
 
     Attributes:
-        run: its folder.
         done: why there is nothing left to do; empty if there is something.
     """
 

@@ -36,7 +36,6 @@ class RunModel:
     """The model of a run, and how it is computed.
 
     Attributes:
-        label: display name.
         device, amp: where and in which precision it is computed.
         origin: origin of the first weights in a chain of trainings; None if unknown.
     """

@@ -25,7 +25,6 @@ class StepPlan:
 
     Attributes:
         lr_bias, lr: learning rate of the biases, and of all other parameters.
-        momentum: momentum of SGD.
         is_update: whether the weights are updated after this step.
         loss_scale: factor on the loss of this step's batch, which is a sum over its images.
     """
@@ -73,7 +72,6 @@ class Schedule:
 
     Args:
         begun_with: learning rate, warm-up, momentum, epochs and batch size.
-        num_images: images of the training split.
         length_changes: (epoch, epochs of the run from then on) for each change of its length.
     """
 

@@ -38,7 +38,6 @@ class Progress:
         loss_sums: sums of the loss terms over this epoch's batches; empty before the first.
         skipped_updates: updates in a row that were not made because a gradient was not finite.
         best_fitness, best_epoch: -1 before the first validation.
-        stopped_early: patience ran out.
         class_ap: mAP50-95 of every class in the last validation, 0 for those without labels; empty before the first.
         branch: the branch of the head that was better in the last validation.
         val_batch: images of a batch in validation, as settled when the run began; 0 before that.
@@ -94,11 +93,9 @@ class TrainState:
     """The moving parts of a run.
 
     Attributes:
-        model: the network that learns.
         ema: its running average, which is validated and shipped.
         scaler: gradient scaler for fp16; does nothing when disabled.
         loss: the weights of its output maps move under auto-balance.
-        progress: counters and results.
         adapters: layers that learn with the model, to compare its features with those of a teacher; no part of the
             average. None without such a teacher.
     """

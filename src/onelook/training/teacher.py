@@ -55,10 +55,6 @@ class Teacher(TorchBackend):
         amp: the precision that the network, but not the decoding, computes in; None for 32 bits.
         digest: SHA-256 of the file that the model came from.
 
-    Attributes:
-        columns: names of its terms of the loss.
-        digest: SHA-256 of its file.
-
     Raises:
         ModelError: what it teaches cannot be compared with the student's, or no class has the same name.
     """
@@ -137,7 +133,6 @@ class Teacher(TorchBackend):
         Args:
             images: (B, 3, H, W) from 0 to 1.
             raw_maps: the student's, of which the first L are (B, A, H / s, W / s, ...); only these sizes count.
-            own: the targets from the labels.
             share_done: share of the run that is done, 0 to 1.
         """
         features = self._features(images)

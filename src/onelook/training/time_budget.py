@@ -22,7 +22,6 @@ def epochs_that_fit(budget: float, spent: float, done: int, epoch_seconds: float
 
     Args:
         budget, spent: seconds of the whole run, and those that have passed.
-        done: epochs that are done.
         epoch_seconds: duration of an epoch, validation included.
 
     >>> epochs_that_fit(3600, 60, 0, 30), epochs_that_fit(3600, 1860, 60, 60)

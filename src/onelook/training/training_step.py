@@ -20,7 +20,6 @@ class TrainingStep:
     """Trains what the state of `gradient` holds on one batch.
 
     Attributes:
-        gradient: adds the gradient of a batch.
         update: changes the weights by the sum of gradients.
     """
 

@@ -23,7 +23,6 @@ class ImageNumbers:
     """What the numbers of images mean.
 
     Attributes:
-        index: the dataset.
         drawn: (N,) image numbers, if they do not mean the images of the dataset one by one.
         pool: the numbers that the other images of a mosaic are drawn from; all, if it is empty.
     """
@@ -48,7 +47,6 @@ class Canvas:
 
     Attributes:
         size_hw: height and width, pixels.
-        sources: image numbers.
         boxes_xywh: left, top, width, height of each image on the canvas, pixels; it may reach beyond the border.
         anchor_xy: a corner that several images share, pixels.
         to_output: (3, 3) from canvas to output pixels.
@@ -91,7 +89,6 @@ class Draft:
         transform: gives the user's transforms for a key, if there are any.
         canvases: one, or two that are blended.
         ratio: weight of the first of two canvases.
-        steps: steps applied to the result.
     """
 
     numbers: ImageNumbers

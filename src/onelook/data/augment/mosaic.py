@@ -34,7 +34,6 @@ def mosaic_with(draft: Draft, current: int, four: np.random.Generator, *, layer:
     Args:
         draft: the plan so far; the canvas is twice as large as its output.
         four: random numbers for four images; nine have a stream of their own, so that neither moves the other.
-        layer: number of the canvas.
     """
     side, share_of_nine = draft.output_hw[0], draft.hyperparameters.mosaic9
     nine = generator(draft.key, Purpose.MOSAIC9, layer=layer) if share_of_nine else None

@@ -85,7 +85,6 @@ class Tile:
     """One source image and its position in the output.
 
     Attributes:
-        source: image number in the dataset.
         matrix: (3, 3) float64 from fractions of the image (0, 0) to (1, 1) to output pixels, everything composed.
         window: left, top, right, bottom of the part that may be seen, as fractions of the image: what lies on the
             canvas.

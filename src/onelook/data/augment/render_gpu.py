@@ -55,7 +55,6 @@ class Drawing:
         layers: one, or two if any image has a second mosaic blended in.
         ratios: (B,) float32 weight of the first layer.
         steps: steps applied to the result, with the tensors (B, ...) that each needs.
-        width: width of the output, pixels.
     """
 
     layers: tuple[Layer, ...]

@@ -72,7 +72,6 @@ class SentPixels:
     """Images go with the tiles: halved, changed, and only the part that is seen.
 
     Attributes:
-        source: the images.
         parts: (H, W, 3) what is sent, in the order of the tiles; filled here.
     """
 

@@ -34,7 +34,6 @@ class LabelSource:
             each; never raises for what is in a file; called in threads.
         may_fork: `read` may also be called in forked processes.
         lost_rows: gives the labels that belong to no image of the split.
-        lost_file: file of the lost labels.
         refused: images that cannot be used for a reason other than their content, by number.
         strays: files that are not used, or in an unusual way.
         names: names of the images in the fingerprint of the dataset; by default their paths below its root.

@@ -38,7 +38,6 @@ class ListedObject:
     Attributes:
         place: where in the file: the number of a line, or words.
         text: the text as written, for messages.
-        label: name of its class.
         shape: xyxy corners of a plain box, or (P, 2) points of a polygon.
         problem: why it cannot be used, if so; else it has a shape.
         units_hw: what coordinates are measured in where that is not the pixel: `PERCENT`, or None.

@@ -38,7 +38,6 @@ def pair_labels(
 
     Args:
         label_files: expected label file of each image; all with one suffix.
-        has_labels: whether it exists.
         roots: pairs of a folder of images and the folder of their label files, searched at all depths.
 
     Returns:

@@ -34,7 +34,6 @@ class SplitToWrite:
     """A split and its name in the new dataset.
 
     Attributes:
-        index: its images and labels.
         inside: (N,) path of each image below `folder`, with `/`.
         folder: folder of the images, below that of the dataset.
     """

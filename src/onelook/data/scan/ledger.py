@@ -54,7 +54,6 @@ class Ledger:
 
     Attributes:
         images_found: usable, with at least one label row.
-        images_listed, rows_read: totals.
         images_missing: usable, without a label file: background.
         images_empty: usable, with labels that hold no row: background.
         images_unusable: left out.

@@ -78,7 +78,6 @@ class LiveCount:
     """What happened to a live source.
 
     Attributes:
-        name: name for people.
         taken: frames that were processed.
         dropped: frames that were left out, because newer ones were there.
         reconnected: how often it broke off and came back.
@@ -102,7 +101,6 @@ class LiveFrames:
 
     Args:
         sources: read at the same time.
-        policy: how.
         stop_requested: checked ten times a second; True ends the frames.
 
     Attributes:
