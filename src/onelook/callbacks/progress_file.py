@@ -55,7 +55,6 @@ class ProgressFile(Callback):
         self._epoch = -1
 
     def on_fit_start(self, event: FitStart) -> None:
-        """Start the clock."""
         self._pace, self._losses, self._due = Pace(event), event.loss_columns, self._clock() + WRITE_SECONDS
 
     def on_step_end(self, event: StepEnd) -> None:

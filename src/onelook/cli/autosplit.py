@@ -12,7 +12,6 @@ NEWLINE = b"\n"
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:
-    """Divide."""
     lists = autosplit(
         arguments.images,
         output_folder=arguments.output,

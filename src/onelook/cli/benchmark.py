@@ -14,7 +14,6 @@ from onelook.settings.command_line import typed_options
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:
-    """Measure."""
     result = benchmark(typed_options(arguments, BenchmarkSettings), file=arguments.settings, observer=print)
     table = Table("format", "MB", "ms per image", "mAP50-95", "boxes apart, px", "scores apart")
     for row in result.rows:

@@ -10,7 +10,6 @@ from onelook.recipes.convert import convert
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:
-    """Convert."""
     conversion = convert(
         arguments.weights,
         arguments.out,

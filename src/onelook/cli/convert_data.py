@@ -12,7 +12,6 @@ from onelook.settings.convert_data import ConvertDataSettings
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:
-    """Convert."""
     result = convert_data(typed_options(arguments, ConvertDataSettings), file=arguments.settings)
     splits = {}
     for split, scan in result.splits.scans.items():

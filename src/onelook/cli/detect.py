@@ -17,7 +17,6 @@ from onelook.settings.detect import DetectSettings
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:
-    """Detect."""
     with DetectProgress() as progress:
         result = detect(typed_options(arguments, DetectSettings), file=arguments.settings, observer=progress.show)
     for count in result.live:

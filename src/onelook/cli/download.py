@@ -17,7 +17,6 @@ from onelook.settings.download import DownloadSettings
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:
-    """Fetch."""
     given = typed_options(arguments, DownloadSettings)
     settings = build_settings(DownloadSettings, given, file=arguments.settings)
     if not settings.data:

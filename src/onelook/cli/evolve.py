@@ -36,7 +36,6 @@ def is_wanted(arguments: argparse.Namespace) -> bool:
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:
-    """Search."""
     given = typed_options(arguments, EvolveSettings)
     result = evolve(given, file=arguments.settings, observer=lambda row, rows: print(_line(row, rows), flush=True))
     console = Console()

@@ -12,7 +12,6 @@ from onelook.settings.export import ExportSettings
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:
-    """Export."""
     given = typed_options(arguments, ExportSettings)
     return CommandResult(export(given, file=arguments.settings, observer=lambda made: print(_text(made))))
 

@@ -13,7 +13,6 @@ NUM_CLASSES = 80
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:
-    """List."""
     print(f"{'model':<22}{'layers':>7}{'parameters':>13}{'GFLOPs':>8}  {'strides':<16}({NUM_CLASSES} classes, 640 px)")
     shown = []
     for name in arguments.names or MODELS:

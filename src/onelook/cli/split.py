@@ -17,7 +17,6 @@ from onelook.settings.split import SplitSettings
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:
-    """Divide."""
     result = split_dataset(typed_options(arguments, SplitSettings), file=arguments.settings)
     total = sum(result.images[0].values())
     print(

@@ -24,7 +24,6 @@ MANY_CLASSES = 50
 
 
 def run(arguments: argparse.Namespace) -> CommandResult:
-    """Validate."""
     given = typed_options(arguments, ValidateSettings)
     settings = build_settings(ValidateSettings, given, file=arguments.settings)
     count = processes_to_start(settings)

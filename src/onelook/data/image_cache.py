@@ -94,7 +94,6 @@ class OnceABatch:
             self._kept = None
 
     def image(self, number: int) -> Image:
-        """See `ImageSource`."""
         if self._kept is None:
             return self._source.image(number)
         if number not in self._kept:

@@ -91,7 +91,6 @@ def warn_of_overlap(train: ScanResult, other: ScanResult) -> list[tuple[str, str
 
 
 def scan_options(settings: TrainSettings | ValidateSettings) -> ScanOptions:
-    """The options of a scan from the settings."""
     return ScanOptions(
         single_cls=settings.single_cls,
         strict=settings.strict,

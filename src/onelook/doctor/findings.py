@@ -35,7 +35,6 @@ class Finding:
 
     @property
     def severity(self) -> Severity:
-        """The severity of its kind."""
         return FAULTS[self.kind].severity
 
     def document(self) -> dict[str, Any]:

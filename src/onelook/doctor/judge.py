@@ -85,7 +85,6 @@ def suspicion_findings(found: Sequence[Suspicion], scans: Scans, names: Sequence
 
 
 def suspicion_text(suspicion: Suspicion, names: Sequence[str]) -> str:
-    """A suspicion in words."""
     labelled = f"`{names[suspicion.labelled_class]}`" if suspicion.labelled_class >= 0 else ""
     seen = f"`{names[suspicion.seen_class]}`" if suspicion.seen_class >= 0 else ""
     score = f" (score {suspicion.score:.2f})"

@@ -15,7 +15,6 @@ METADATA = "metadata.json"
 
 
 def write_folder_metadata(folder: Path, metadata: Metadata) -> None:
-    """Write `metadata` into `folder`."""
     write_text_atomic(folder / METADATA, metadata.as_json() + "\n")
 
 

@@ -79,7 +79,6 @@ class TensorRecord:
 
     @property
     def num_elements(self) -> int:
-        """Elements of the view."""
         return math.prod(self.size)
 
 

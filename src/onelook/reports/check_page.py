@@ -35,7 +35,6 @@ class CaptionedImage:
 
     @property
     def base64(self) -> str:
-        """The JPEG in base64."""
         return base64.b64encode(self.jpeg).decode("ascii")
 
 

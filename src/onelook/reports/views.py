@@ -104,7 +104,6 @@ class Threshold:
 
     @property
     def step(self) -> float:
-        """Step of the slider."""
         return round(1 / (len(self.data["precision"][0]) - 1), 6)
 
 
@@ -239,12 +238,10 @@ def differing_settings(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def setting_text(run: RunRecord, name: str) -> str:
-    """The value of a setting as text."""
     return value_text(run.settings[name]) if name in run.settings else NOTHING
 
 
 def default_text(name: str) -> str:
-    """The default of a setting as text."""
     return value_text(_default(name)) if name in TrainSettings.model_fields else NOTHING
 
 

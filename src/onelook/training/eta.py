@@ -30,7 +30,6 @@ class Pace:
         return True
 
     def epoch(self, event: EpochEnd) -> None:
-        """Take in an epoch."""
         if event.epochs:
             self.last_epoch = event.epochs - 1
         if self._epoch >= 0:

@@ -21,7 +21,6 @@ OPTIONS = {
 
 
 def trackers_for(settings: TrainSettings) -> list[Callback]:
-    """The callbacks of the trackers in `track`."""
     _name_idle_options(settings)
     return [Detached({name: TRACKERS[name] for name in settings.track})] if settings.track else []
 

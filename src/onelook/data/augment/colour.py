@@ -51,7 +51,6 @@ class ColourChange:
 
     @classmethod
     def apply_on_device(cls, images: Tensor, *packed: Tensor) -> Tensor:
-        """See `DeviceStep`."""
         tables, is_changed = packed
         hsv = _to_hsv(images.int())
         offsets = torch.arange(tables.shape[0], device=images.device)[:, None, None, None] * 3

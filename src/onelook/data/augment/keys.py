@@ -69,5 +69,4 @@ class _PhiloxKey(ISeedSequence):
         self._words = np.array(words, np.uint64)
 
     def generate_state(self, _n_words: int, _dtype: object = np.uint64) -> npt.NDArray[np.uint64]:
-        """The key."""
         return self._words
