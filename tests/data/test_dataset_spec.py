@@ -34,7 +34,7 @@ def spec_of(folder: Path, text: str) -> DatasetSpec:
 
 
 def names_in(folder: Path, spec: DatasetSpec, split: str) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in map(Path, split_images(spec, split).names)]
+    return [path.relative_to(folder).as_posix() for path in map(Path, split_images(spec, split)[0])]
 
 
 def test_folders_are_searched_at_all_depths(folder: Path) -> None:
@@ -185,7 +185,7 @@ def test_download_is_never_run(folder: Path, caplog: pytest.LogCaptureFixture) -
 
 def test_missing_entries_are_named_when_their_split_is_used(folder: Path) -> None:
     spec = spec_of(folder, f"train: absent\nval: more\n{NAMES}")
-    assert len(split_images(spec, "val").names) == 1
+    assert len(split_images(spec, "val")[0]) == 1
     with pytest.raises(DataError, match=r"`train` names `.*absent`, which does not exist"):
         split_images(spec, "train")
     with pytest.raises(DataError, match="has no split `test`; it has train, val"):
@@ -232,4 +232,4 @@ def test_file_names_need_not_be_utf8(folder: Path) -> None:
     (folder / "list.txt").write_bytes(b"./odd/\xff\xe9.jpg\n")
     for entry in ("odd", "list.txt"):
         spec = spec_of(folder, f"train: {entry}\nval: more\n{NAMES}")
-        assert split_images(spec, "train").names == [str(folder / "odd" / name)]
+        assert split_images(spec, "train")[0] == [str(folder / "odd" / name)]

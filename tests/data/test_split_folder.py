@@ -56,7 +56,7 @@ def test_lists_can_be_used_as_splits(tmp_path: Path) -> None:
     autosplit(make_images(tmp_path), output_folder=tmp_path)
     (tmp_path / "data.yaml").write_text("train: autosplit_train.txt\nval: autosplit_val.txt\nnames: [cat]\n")
     spec = load_dataset_spec(tmp_path / "data.yaml")
-    found = [Path(name) for split in ("train", "val") for name in split_images(spec, split).names]
+    found = [Path(name) for split in ("train", "val") for name in split_images(spec, split)[0]]
     assert sorted(found) == sorted((tmp_path / "images").rglob("*.jpg"))
 
 

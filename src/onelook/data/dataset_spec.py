@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from onelook.data.dataset_names import names_of
 from onelook.data.image_files import IMAGE_SUFFIXES, exists, images_by_stem, images_in_folder, images_in_list
@@ -173,15 +173,8 @@ def load_dataset_spec(path: str | os.PathLike[str]) -> DatasetSpec:
     return spec
 
 
-class SplitImages(NamedTuple):
-    """The image files of a split, absolute, sorted, each once; and files in its folders that look like images."""
-
-    names: list[str]
-    unread: list[str]
-
-
-def split_images(spec: DatasetSpec, split: str) -> SplitImages:
-    """The image files of a split.
+def split_images(spec: DatasetSpec, split: str) -> tuple[list[str], list[str]]:
+    """The image files of a split, absolute, sorted, each once; and files in its folders that look like images.
 
     Folders are searched at all depths for names with an image suffix. What list files name is taken as it stands,
     existing or not, so that the scan can report it.
@@ -209,7 +202,7 @@ def split_images(spec: DatasetSpec, split: str) -> SplitImages:
         logger.warning(
             "split `%s` names %s more than once; each is used once", split, counted(len(found) - len(unique), "image")
         )
-    return SplitImages(unique, sorted(set(unread)))
+    return unique, sorted(set(unread))
 
 
 def _yaml_of(path: Path) -> Path:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from onelook.data.path_readings import moved_files, parts_of
 from onelook.errors import DataError
@@ -33,16 +32,9 @@ _ASKED_OF_A_SUFFIX, _LINES_TRIED, _HEAD_BYTES = 20, 10, 1 << 12
 MAX_LIST_BYTES = 1 << 29
 
 
-class FolderImages(NamedTuple):
-    """The content of a folder: images, sorted; counts of other files by suffix; those of them that look like images."""
-
-    images: list[str]
-    others: Counter[str]
-    unread: list[str]
-
-
-def images_in_folder(folder: Path) -> FolderImages:
-    """All images below a folder, and what was passed over.
+def images_in_folder(folder: Path) -> tuple[list[str], Counter[str], list[str]]:
+    """All images below a folder, sorted, and what was passed over: counts of other files by suffix, and those of them
+    that look like images.
 
     Names that start with a dot are skipped. Links are followed; each real folder is entered once, so loops end.
     Pipes, sockets, devices and broken links with the name of an image are left out with a warning.
@@ -61,7 +53,7 @@ def images_in_folder(folder: Path) -> FolderImages:
             if entry.name.startswith("."):
                 continue
             suffix = suffix_of(entry.name)
-            if _is_folder(entry):
+            if _is_true(entry.is_dir):
                 waiting.append(entry.path)
             elif suffix not in IMAGE_SUFFIXES:
                 others[suffix or "no suffix"] += 1
@@ -70,13 +62,13 @@ def images_in_folder(folder: Path) -> FolderImages:
                 elif suffix not in _OTHER_SUFFIXES and others[suffix or "no suffix"] <= _ASKED_OF_A_SUFFIX:
                     unread += [entry.path] if _is_image(entry.path) else []
             else:
-                (images if _is_file(entry) else irregular).append(entry.path)
+                (images if _is_true(entry.is_file) else irregular).append(entry.path)
     if irregular:
         logger.warning(
             "below `%s`: entries with the name of an image that are not regular files: %d, first: `%s`",
             printable(folder), len(irregular), printable(min(irregular)),
         )  # fmt: skip
-    return FolderImages(sorted(images), others, sorted(unread))
+    return sorted(images), others, sorted(unread)
 
 
 def images_in_list(list_path: Path, root: Path) -> list[str]:
@@ -118,7 +110,7 @@ def images_by_stem(list_path: Path, folder: Path) -> list[str]:
     Raises:
         DataError: the list or the folder cannot be read, or the list is not plain text.
     """
-    by_name = {image[len(str(folder)) + 1 :]: image for image in images_in_folder(folder).images}
+    by_name = {image[len(str(folder)) + 1 :]: image for image in images_in_folder(folder)[0]}
     by_stem = {name.removesuffix(name[name.rfind(".") :]): image for name, image in by_name.items()}
     images = {**by_stem, **by_name}
     return [_by_stem(line, images, folder) for line in _lines_of(list_path)]
@@ -189,16 +181,10 @@ def exists(path: StrPath) -> bool:
     return os.path.exists(path)  # noqa: PTH110
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is_true(ask: Callable[[], bool]) -> bool:
+    """What a question about an entry of a folder gives; False for a link to itself."""
     try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
+        return ask()
     except OSError:
         return False
 

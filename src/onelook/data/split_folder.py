@@ -48,7 +48,7 @@ def autosplit(
     images_folder, output_folder = Path(os.path.abspath(images_folder)), Path(os.path.abspath(output_folder))  # noqa: PTH100
     if not images_folder.is_dir():
         raise DataError(f"`{printable(images_folder)}` is not a folder")
-    images = [Path(name) for name in images_in_folder(images_folder).images]
+    images = [Path(name) for name in images_in_folder(images_folder)[0]]
     if annotated_only:
         images = [image for image in images if Path(label_path_of(str(image))).is_file()]
     if not images:

@@ -63,7 +63,7 @@ def pool_of(settings: SplitSettings, work: Work) -> ImagePool:
         folder = Path(os.path.abspath(settings.data))  # noqa: PTH100
         if settings.stratify:
             raise SettingsError(f"`{folder}` is a folder of images: its classes are not known", hint="give a YAML")
-        paths = tuple(images_in_folder(folder).images)
+        paths = tuple(images_in_folder(folder)[0])
         if not paths:
             raise DataError(f"folder `{printable(folder)}` has no images")
         return ImagePool(paths, folder, (), np.zeros((len(paths), 0), np.int64))

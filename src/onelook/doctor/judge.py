@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -46,27 +45,15 @@ def open_judge(settings: CheckSettings, spec: DatasetSpec) -> Predictor:
     return predictor
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """A detector's judgement of the labels.
-
-    Attributes:
-        map50: mAP50 of the detector on all splits together: how far it can be trusted.
-        suspicions: the strongest first; none if the detector is too weak.
-    """
-
-    map50: float
-    suspicions: tuple[Suspicion, ...]
-
-
-def judge_labels(judge: Predictor, scans: Scans, most: int, stop: StopSignal) -> Judgement:
-    """Measure the detector, and rank at most `most` labels that it contradicts; a weak detector ranks none."""
+def judge_labels(judge: Predictor, scans: Scans, most: int, stop: StopSignal) -> tuple[float, tuple[Suspicion, ...]]:
+    """The mAP50 of the detector on all splits together, which tells how far it can be trusted, and at most `most`
+    labels that it contradicts, the strongest contradiction first; none if it is too weak."""
     compared = [one for split in scans for one in _compared(judge, scans, split, stop)]
     labels = [ImageLabels(one.boxes_xyxy, one.class_ids) for one in compared]
     metrics = evaluate(labels, [one.detections for one in compared], num_classes=len(judge.names), max_det=MAX_DET)
     if metrics.map50 < LEAST_MAP50:
-        return Judgement(metrics.map50, ())
-    return Judgement(metrics.map50, tuple(suspicions(compared, len(judge.names))[:most]))
+        return metrics.map50, ()
+    return metrics.map50, tuple(suspicions(compared, len(judge.names))[:most])
 
 
 def suspicion_findings(found: Sequence[Suspicion], scans: Scans, names: Sequence[str]) -> list[Finding]:

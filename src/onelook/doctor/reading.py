@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from onelook.data.dataset_spec import DatasetSpec
@@ -43,18 +42,10 @@ def require_splits(unread: Mapping[str, DataError]) -> None:
             raise unread[split]
 
 
-@dataclass(frozen=True)
-class Unlabelled:
-    """The images without labels or an empty label file, and the first label file that is missing."""
-
-    images: frozenset[str] = frozenset()
-    first: str | None = None
-
-
-def unlabelled_in(spec: DatasetSpec, split: str, scan: ScanResult) -> Unlabelled:
-    """The unlabelled images of a split."""
+def unlabelled_in(spec: DatasetSpec, split: str, scan: ScanResult) -> tuple[frozenset[str], str | None]:
+    """The images of a split without labels or an empty label file, and the first label file that is missing."""
     if scan.ledger.images_missing == 0:
-        return Unlabelled()
+        return frozenset(), None
     source = FORMATS[spec.format](spec, split, False)
     images = (path for path, has in zip(source.images, source.has_labels.tolist(), strict=True) if not has)
-    return Unlabelled(frozenset(images), source.first_missing)
+    return frozenset(images), source.first_missing

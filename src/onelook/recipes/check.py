@@ -20,7 +20,7 @@ from onelook.doctor.diagnosis import Diagnosis, DiagnosisOptions, diagnose
 from onelook.doctor.findings import Finding, by_severity, in_words
 from onelook.doctor.fixed_copy import write_fixed
 from onelook.doctor.judge import judge_labels, open_judge, suspicion_findings
-from onelook.doctor.reading import Unlabelled, read_splits, require_splits, unlabelled_in
+from onelook.doctor.reading import read_splits, require_splits, unlabelled_in
 from onelook.doctor.suspicions import Suspicion
 from onelook.errors import DataError, RunFolderError
 from onelook.files.atomic import write_json_atomic, write_text_atomic
@@ -106,16 +106,16 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
         judge = open_judge(settings, spec) if settings.weights else None
         imgsz = settings.imgsz or (DEFAULT_IMGSZ if judge is None else max(judge.settings.frame_hw))
         options = DiagnosisOptions(spec.path, spec.names, imgsz, settings.near, MAX_DET, model, anchors_px)
-        diagnosis = diagnose(scans, hashes, {split: found.images for split, found in unlabelled.items()}, options)
-        judged = None if judge is None else judge_labels(judge, scans, settings.suspicions, stop)
-        suspicions = () if judged is None else judged.suspicions
+        diagnosis = diagnose(scans, hashes, {split: images for split, (images, _) in unlabelled.items()}, options)
+        map50, suspicions = (None, ()) if judge is None else judge_labels(judge, scans, settings.suspicions, stop)
         more = suspicion_findings(suspicions, scans, spec.names)
         more += [Finding("unread-split", split, "", str(why)) for split, why in unread.items()]
         diagnosis = replace(diagnosis, findings=(*diagnosis.findings, *more))
-        refusal = _refusal(settings, spec, scans, unread, unlabelled, diagnosis)
+        first_missing = {split: first for split, (_, first) in unlabelled.items()}
+        refusal = _refusal(settings, spec, scans, unread, first_missing, diagnosis)
         diagnosis = replace(
             diagnosis,
-            detector_map50=None if judged is None else judged.map50,
+            detector_map50=map50,
             refusal="" if refusal is None else refusal.message.splitlines()[0].rstrip(":"),
         )
         if settings.fix:
@@ -137,7 +137,7 @@ def _refusal(
     spec: DatasetSpec,
     scans: Mapping[str, ScanResult],
     unread: Mapping[str, DataError],
-    unlabelled: Mapping[str, Unlabelled],
+    first_missing: Mapping[str, str | None],
     diagnosis: Diagnosis,
 ) -> DataError | None:
     """Why training would refuse the dataset; with `strict`, also that there is an error or a warning."""
@@ -145,7 +145,7 @@ def _refusal(
     try:
         require_splits(unread)
         for split, scan in scans.items():
-            apply_rules(scan.ledger, spec, options, first_label=unlabelled[split].first)
+            apply_rules(scan.ledger, spec, options, first_label=first_missing[split])
     except DataError as problem:
         return problem
     counts = by_severity(diagnosis.findings)
