@@ -13,10 +13,11 @@ from onelook.cli.command_result import JSON_HELP, JSON_OPTION, CommandResult
 from onelook.cli.commands import COMMANDS
 from onelook.cli.habits import corrected_command, corrected_options
 from onelook.cli.messages import is_main_process, messages, report
-from onelook.cli.parser import Parser, nearest_command
-from onelook.errors import EXIT_UNREAD, explained
+from onelook.cli.parser import Parser
+from onelook.errors import EXIT_UNREAD, UsageError, explained
 from onelook.processes.launch_env import stop_with_launcher
 from onelook.processes.stop_signal import StopSignal, ignore_signals_at_exit, keep_exit_code
+from onelook.settings.nearest_name import nearest_name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,7 +91,7 @@ def _dispatch(typed: list[str]) -> CommandResult:
     if foreign is not None:
         raise foreign
     if wanted is not None and wanted not in COMMANDS:
-        raise nearest_command(wanted, COMMANDS)
+        raise UsageError(f"unknown command `{wanted}`", hint=nearest_name(wanted, COMMANDS))
     active = parser
     for name, command in COMMANDS.items():
         subparser = commands.add_parser(

@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 from onelook.cli.command_result import JSON_OPTION
 from onelook.errors import UsageError
 from onelook.settings.foreign_names import EXPLAINED, plain_name
-from onelook.settings.nearest_name import nearest_name
 
 SIMILAR = 0.75
 """Minimum difflib ratio: with a lower one, suggestions have little in common with what was typed."""
@@ -28,7 +27,9 @@ class Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         """One example first, then the options that people use."""
-        hidden = [action for action in self._actions if self._common and not self._is_common(action)]
+        common = ("help", "help_all", *self._common)
+        rare = [action for action in self._actions if action.option_strings and action.dest not in common]
+        hidden = rare if self._common else []
         helps = [action.help for action in hidden]
         for action in hidden:
             action.help = argparse.SUPPRESS
@@ -42,9 +43,6 @@ class Parser(argparse.ArgumentParser):
     def format_all_help(self) -> str:
         """One example first, then all options."""
         return (f"example: {self._example}\n\n" if self._example else "") + super().format_help()
-
-    def _is_common(self, action: argparse.Action) -> bool:
-        return action.dest in ("help", "help_all", *self._common) or not action.option_strings
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does it, with options completed first.
@@ -120,8 +118,3 @@ class _HelpAll(argparse.Action):
         assert isinstance(parser, Parser)
         sys.stdout.write(parser.format_all_help())
         parser.exit()
-
-
-def nearest_command(word: str, commands: Iterable[str]) -> UsageError:
-    """The error for a command that does not exist."""
-    return UsageError(f"unknown command `{word}`", hint=nearest_name(word, commands))

@@ -11,14 +11,9 @@ from typing import Any
 
 import cv2
 
-from onelook.data.worker_signals import end_with_parent, signals_held_back, start_method_of_workers
+from onelook.data.worker_signals import end_with_parent, signals_held_back
 
 _inherited: Callable[[range], Any]
-
-
-def can_fork() -> bool:
-    """Whether processes are started by forking here."""
-    return start_method_of_workers() == "fork"
 
 
 @contextmanager

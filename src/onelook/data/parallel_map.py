@@ -11,7 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import TypeVar
 
-from onelook.data.forked import can_fork, do_inherited, forked_pool
+from onelook.data.forked import do_inherited, forked_pool
+from onelook.data.worker_signals import start_method_of_workers
 from onelook.errors import OnelookError, StopRequested
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def in_chunks(
     Raises:
         OnelookError: a process was killed.
     """
-    use_processes = use_processes and work.workers > 1 and can_fork()
+    use_processes = use_processes and work.workers > 1 and start_method_of_workers() == "fork"
     most = _MOST_FOR_PROCESS if use_processes else _MOST_IN_CHUNK
     size = min(max(count // (8 * max(work.workers, 1)), _CHUNK), most)
     return _chunks(do, count, size, work, name=name, use_processes=use_processes)

@@ -53,8 +53,9 @@ def draw_detections(
     """
     canvas = np.array(image_rgb, dtype=np.uint8, order="C", copy=True)
     height, width = canvas.shape[:2]
-    thickness = default_line_thickness(height, width) if line_thickness is None else max(1, line_thickness)
-    font_px = default_font_px(height, width)
+    mean_side = (height + width) / 2
+    thickness = math.ceil(mean_side / 300) if line_thickness is None else max(1, line_thickness)  # 5 at full HD
+    font_px = max(MIN_FONT_PX, round(mean_side * 0.02))  # 30 at full HD
     # Half a line is kept free at the border, so that a box along the edge is seen whole.
     inset = thickness // 2
     limit = np.array([width, height, width, height]) - 1 - inset
@@ -62,8 +63,7 @@ def draw_detections(
     corners = corners.astype(np.int64)
     order = np.argsort(-(corners[:, 2:] - corners[:, :2]).prod(axis=1) if scores is None else scores, kind="stable")
     for row in order:
-        left, top, right, bottom = corners[row].tolist()
-        _draw_frame(canvas, (left, top, right, bottom), class_colour(int(class_ids[row])), thickness=thickness)
+        _draw_frame(canvas, corners[row].tolist(), class_colour(int(class_ids[row])), thickness=thickness)
     for row in order[:0] if hide_labels else order:  # labels last, so that no line crosses one
         left, top = corners[row, :2].tolist()
         class_id = int(class_ids[row])
@@ -75,16 +75,6 @@ def draw_detections(
         above = top - inset - patch.shape[0]
         paste_patch(canvas, patch, left=left - inset, top=above if above >= 0 else top - inset)
     return canvas
-
-
-def default_line_thickness(height: int, width: int) -> int:
-    """Thickness of box lines that suits an image, pixels: 2 at 600, 5 at full HD."""
-    return math.ceil((height + width) / 2 / 300)
-
-
-def default_font_px(height: int, width: int) -> int:
-    """Font size that suits an image, pixels: 14 up to 700, 30 at full HD."""
-    return max(MIN_FONT_PX, round((height + width) / 2 * 0.02))
 
 
 def _draw_frame(

@@ -114,13 +114,9 @@ def synthetic_images(count: int, size_hw: tuple[int, int], *, key: int) -> Tenso
 def _all_rows(expected: Tensor, found: Tensor) -> tuple[float, float]:
     if expected.shape != found.shape:
         return float("inf"), float("inf")
-    return _corners_apart(expected, found), _largest(confidences(expected) - confidences(found))
-
-
-def _corners_apart(expected: Tensor, found: Tensor) -> float:
-    """Of centre and size: a corner moves by at most the one plus half the other."""
-    apart = (expected[..., :4] - found[..., :4]).abs()
-    return _largest(apart[..., :2] + apart[..., 2:] / 2)
+    apart = (expected[..., :4] - found[..., :4]).abs()  # of centre and size
+    corners_apart = apart[..., :2] + apart[..., 2:] / 2  # at most
+    return _largest(corners_apart), _largest(confidences(expected) - confidences(found))
 
 
 def _largest(differences: Tensor) -> float:

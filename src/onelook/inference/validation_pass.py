@@ -133,11 +133,6 @@ def as_one(models: Sequence[Runnable], settings: ValidateSettings) -> Runnable:
     return assembled(models, half=settings.half, augment=settings.augment, labels=labels)
 
 
-def each_alone(models: Sequence[Runnable], settings: ValidateSettings) -> list[Backend]:
-    """Every model as detection would run it; SettingsError: see `assembled`."""
-    return [assembled([model], half=settings.half, augment=settings.augment) for model in models]
-
-
 def refuse_other_sizes(model: Runnable, settings: ValidateSettings) -> None:
     """Refuse sizes and thresholds that an exported model was not made for.
 

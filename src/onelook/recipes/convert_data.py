@@ -67,7 +67,7 @@ def convert_data(given: Mapping[str, Any], *, file: Path | None = None) -> Conve
         splits = read_splits_of(spec, tuple(spec.splits), options=options, stop=stop)
         writer = WRITERS[settings.to]
         parts = _parts(splits, writer)
-        put = shutil.copyfile if settings.images == "copy" else _link
+        put = shutil.copyfile if settings.images == "copy" else os.symlink
         with dataset_copy(out, parts, splits.names, writer, put, Work(available_processors(), stop)) as folder:
             write_ledgers(splits, folder / LEDGER_NAME)
     losses: Counter[str] = Counter()
@@ -88,7 +88,3 @@ def _parts(splits: Splits, writer: LabelWriter) -> list[SplitToWrite]:
         SplitToWrite(split, scan.index, inside[split], writer.folder_of(split, names_differ=names_differ))
         for split, scan in splits.scans.items()
     ]
-
-
-def _link(path: str, target: Path) -> None:
-    target.symlink_to(path)

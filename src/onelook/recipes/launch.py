@@ -132,7 +132,7 @@ def _train_in_processes(
                 raise ProcessGroupError("the processes finished, but their run folder cannot be found")
             return result_of(run, load_checkpoint(run.last).document, seconds=time.monotonic() - begun)
         end.raise_if_final()
-        step = _steps_done(run)
+        step = load_newest(run).document["progress"]["step"] if run is not None and has_checkpoint(run) else -1
         failures_without_progress = 1 if step > last_step else failures_without_progress + 1
         last_step = step
         if failures_without_progress > settings.max_restarts:
@@ -145,9 +145,3 @@ def _train_in_processes(
             raise problem
         attempt += 1
         logger.warning("%s; restarting from the newest checkpoint (restart %d)", end, attempt)
-
-
-def _steps_done(run: RunDir | None) -> int:
-    if run is None or not has_checkpoint(run):
-        return -1
-    return int(load_newest(run).document["progress"]["step"])

@@ -17,12 +17,12 @@ from onelook.data.splits import Splits, read_splits_of, scan_options, write_ledg
 from onelook.exports.opening import load_runnable
 from onelook.files.bounded import StrPath, printable
 from onelook.inference.backend import usual_hw
+from onelook.inference.ensemble import assembled
 from onelook.inference.evaluator import Evaluation
 from onelook.inference.validation_pass import (
     Runnable,
     ValidationPass,
     as_one,
-    each_alone,
     refuse_other_classes,
     refuse_other_sizes,
 )
@@ -76,7 +76,8 @@ def validate(given: Mapping[str, Any], *, file: Path | None = None) -> ValidateR
         ]
         if settings.imgsz is None:
             settings = settings.model_copy(update={"imgsz": max(usual_hw(models))})
-        series = each_alone(models, settings) if settings.is_series else []
+        alone = models if settings.is_series else []  # as detection would run them
+        series = [assembled([model], half=settings.half, augment=settings.augment) for model in alone]
         validated: list[Runnable] = [*series] or [as_one(models, settings)]
         for model in validated:
             refuse_other_sizes(model, settings)

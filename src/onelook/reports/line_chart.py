@@ -121,7 +121,10 @@ def line_chart(identity: str, title: str, lines: Sequence[ChartLine], axes: Axes
             "x": [x_low, x_high],
             "box": [LEFT, WIDTH - RIGHT],
             "ends": axes.shows_ends,
-            "lines": [{"x": list(line.x), "y": [_short(y) for y in line.y]} for line in named],
+            "lines": [
+                {"x": list(line.x), "y": [float(f"{y:.4g}") if math.isfinite(y) else None for y in line.y]}
+                for line in named
+            ],
         },
     )
 
@@ -190,7 +193,3 @@ def _thinned(line: ChartLine) -> ChartLine:
         return line
     kept = sorted({*range(0, len(line.x), every), len(line.x) - 1})
     return replace(line, x=[line.x[i] for i in kept], y=[line.y[i] for i in kept])
-
-
-def _short(value: float) -> float | None:
-    return float(f"{value:.4g}") if math.isfinite(value) else None

@@ -169,7 +169,8 @@ def starting_model(
         logger.info("weights `%s` have no batch norms: new ones are computed from training images", path)
         given = replace(given, tensors=inflated(built(given).eval(), images()), is_fused=False)
     definition = settings.cfg or (DEFAULT_MODEL if given is None else given.definition)
-    anchors = _anchors_for(definition, settings)
+    content = find_definition(definition)[0] if isinstance(definition, str) else definition
+    anchors = round(settings.anchors) or None if content.get("anchors") is not None else None
     model = create_model(
         definition,
         num_classes=len(names),
@@ -197,12 +198,6 @@ def definition_of(settings: TrainSettings) -> Mapping[str, Any]:
     if settings.cfg or not settings.weights:
         return find_definition(settings.cfg or DEFAULT_MODEL)[0]
     return read_weights(Path(settings.weights)).definition
-
-
-def _anchors_for(definition: str | Mapping[str, Any], settings: TrainSettings) -> int | None:
-    """How many anchors per cell the settings ask for; None if they do not, or the definition has none."""
-    content = find_definition(definition)[0] if isinstance(definition, str) else definition
-    return round(settings.anchors) or None if content.get("anchors") is not None else None
 
 
 def built(weights: Weights) -> DetectionModel:

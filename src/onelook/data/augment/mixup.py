@@ -5,13 +5,11 @@ Both keep their labels at full weight, as usual in detection.
 
 from __future__ import annotations
 
-import cv2
 import torch
 from torch import Tensor
 
 from onelook.data.augment.draft import Draft, Stream
 from onelook.data.augment.mosaic import mosaic_with
-from onelook.data.augment.plan import Image
 
 CONCENTRATION = 32.0  # of the beta distribution: ratios stay near one half
 
@@ -26,11 +24,6 @@ def draw(draft: Draft, stream: Stream) -> None:
         draft.ratio = float(rng.beta(CONCENTRATION, CONCENTRATION))
         candidates = draft.numbers.candidates
         draft.canvases.append(mosaic_with(draft, candidates[int(rng.integers(len(candidates)))], rng, layer=1))
-
-
-def blend(first: Image, second: Image, ratio: float) -> None:
-    """Mix `second` into `first`, in place, `first` with weight `ratio`."""
-    cv2.addWeighted(first, ratio, second, 1 - ratio, 0.0, dst=first)
 
 
 def blended_on_device(first: Tensor, second: Tensor, ratios: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 
 from onelook.data.augment.axis_aligned import draw_axis_aligned
-from onelook.data.augment.mixup import blend
 from onelook.data.augment.plan import AugmentPlan, Image, Tile
 from onelook.data.augment.region import pixel_mask, visible_part
 from onelook.data.augment.resize import FILL, halved, num_halvings
@@ -39,7 +38,7 @@ def render_plan(plan: AugmentPlan, index: DatasetIndex, source: ImageSource, tar
     if plan.partner:
         partner = np.empty_like(output)
         _render_tiles(plan.partner, index, source, partner)
-        blend(output, partner, plan.partner_ratio)
+        cv2.addWeighted(output, plan.partner_ratio, partner, 1 - plan.partner_ratio, 0.0, dst=output)
     return output
 
 

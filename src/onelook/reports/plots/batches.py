@@ -40,7 +40,7 @@ def plot_batch(batch: Batch, names: Sequence[str], path: Path) -> Path:
     image_index = batch.targets.image_index.cpu().numpy()
     class_ids = batch.targets.class_ids.cpu().numpy()
     boxes_norm = batch.targets.boxes.cpu().numpy()
-    num_columns = _num_columns(len(images))
+    num_columns = max(1, math.ceil(math.sqrt(len(images))))
     cell_px = (MOSAIC_WIDTH_PX - GUTTER_PX) // num_columns - GUTTER_PX
     cells = []
     for number, image in enumerate(images):
@@ -86,12 +86,10 @@ def plot_labels_and_predictions(
         kept = found.scores > CONF_THRES
         left = draw_detections(view, own.boxes * gain, own.class_ids, None, names)
         right = draw_detections(view, found.boxes[kept] * gain, found.class_ids[kept], found.scores[kept], names)
-        cells.append(
-            _beside(
-                _captioned(left, f"{file}: {counted(len(own.class_ids), 'label')}"),
-                _captioned(right, f"{counted(int(kept.sum()), 'box')} above {CONF_THRES:g}"),
-            )
-        )
+        left = _captioned(left, f"{file}: {counted(len(own.class_ids), 'label')}")
+        right = _captioned(right, f"{counted(int(kept.sum()), 'box')} above {CONF_THRES:g}")
+        gap = np.full((left.shape[0], GUTTER_PX, 3), WHITE, np.uint8)
+        cells.append(np.concatenate([left, gap, right], axis=1))
     write_image(path, _grid(cells, pairs_per_row))
     return path
 
@@ -107,10 +105,6 @@ def write_image(path: Path, image_rgb: Image) -> None:
     is_jpeg = path.suffix.lower() in {".jpg", ".jpeg"}
     _, data = cv2.imencode(path.suffix, cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR), options if is_jpeg else [])
     write_bytes_atomic(path, data.tobytes())
-
-
-def _num_columns(num_cells: int) -> int:
-    return max(1, math.ceil(math.sqrt(num_cells)))
 
 
 def _resized(image: Image, max_width: int, max_height: int) -> Image:
@@ -132,11 +126,6 @@ def _captioned(image: Image, caption: str) -> Image:
     strip = np.full((patch.shape[0], image.shape[1], 3), WHITE, np.uint8)
     paste_patch(strip, patch, left=0, top=0)
     return np.concatenate([strip, image])
-
-
-def _beside(left: Image, right: Image) -> Image:
-    gap = np.full((left.shape[0], GUTTER_PX, 3), WHITE, np.uint8)
-    return np.concatenate([left, gap, right], axis=1)
 
 
 def _grid(cells: Sequence[Image], num_columns: int) -> Image:
