@@ -39,11 +39,15 @@ def model_with(head: str, *, branch: str = "many") -> DetectionModel:
     model = fuse(model)
     model.keep_branch(branch)  # type: ignore[arg-type]
     with torch.no_grad():
-        raw_maps = model(images(2, 64, 96))
-        for outputs in outputs_of(model):
-            for raw, convolution in zip(raw_maps, outputs, strict=True):
-                convolution.weight.mul_(2 / raw[..., 4:].std(dim=(0, 2, 3)).mean())
+        hooks = [convolution.register_forward_hook(spread) for outputs in outputs_of(model) for convolution in outputs]
+        model(images(2, 64, 96))
+    for hook in hooks:
+        hook.remove()
     return model
+
+
+def spread(convolution: torch.nn.Module, _given: tuple[torch.Tensor], outputs: torch.Tensor) -> None:
+    convolution.get_parameter("weight").mul_(2 / outputs.std(dim=(0, 2, 3)).mean())
 
 
 def outputs_of(model: DetectionModel) -> list[torch.nn.ModuleList]:

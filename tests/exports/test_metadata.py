@@ -19,7 +19,7 @@ FULL = Metadata(
     batch=4,
     precision="fp16",
     thresholds=Thresholds(0.25, 0.45, 100, agnostic_nms=True),
-    decoding=Decoding(rule="anchors", anchors=(((4.0, 5.0), (6.0, 7.5)),), strides=(8.0,), peaks=True),
+    decoding=Decoding(rule="anchors", anchors=(((4.0, 5.0), (6.0, 7.5)),), strides=(8.0,)),
     weights="best.safetensors",
 )
 
@@ -55,8 +55,8 @@ def test_thresholds_keep_the_keys_that_older_exports_have() -> None:
         ({"decoding": {"anchors": [[[1, 2]]], "strides": [0]}}, "`strides` is 0"),
         ({"decoding": {"rule": "shared", "anchors": [], "strides": [16, 8]}}, "not ascending"),
         (
-            {"decoding": {"rule": "points", "anchors": [], "strides": [8], "peaks": True}},
-            "`peaks` of `points` is of an earlier version",
+            {"decoding": {"rule": "distances", "anchors": [], "strides": [8], "peaks": True}},
+            "`peaks` is of an earlier version",
         ),
     ],
 )

@@ -16,9 +16,9 @@ from torch import Tensor
 from onelook.losses.points.distance_loss import DistanceLoss
 from onelook.losses.points.grid import flatten_maps, point_grid
 from onelook.losses.points.pairs import Positives
+from onelook.losses.points.task_aligned import choose_aligned
 from onelook.losses.points.yolox_loss import YoloxLoss
 from onelook.losses.protocol import FamilyLoss
-from onelook.losses.two_branches import TwoBranchLoss
 from onelook.models.detector import create_model
 from onelook.settings.train import TrainSettings
 from onelook.structures.batch import Targets
@@ -89,16 +89,16 @@ def taught(
     loss: FamilyLoss, raw_maps: list[Tensor], targets: Targets
 ) -> Iterator[tuple[list[Tensor], Positives, Tensor]]:
     """The maps of each branch, and which of the points of each target it teaches, (M, k) bool."""
-    if isinstance(loss, TwoBranchLoss):
-        for branch, maps in ((loss.many, raw_maps[:3]), (loss.one, raw_maps[3:])):
-            assert isinstance(branch, DistanceLoss)
-            positives = branch.assign(
-                flatten_maps(maps), branch.prepare(maps, targets), point_grid(maps, branch.strides)
-            )[0]
-            yield maps, positives, positives.is_real
+    first, second = raw_maps[:3], raw_maps[3:]
+    if isinstance(loss, DistanceLoss):
+        prepared = loss.prepare(first, targets)
+        fits = loss.fits(flatten_maps(first), prepared, point_grid(first, loss.strides))
+        positives, _quality = choose_aligned(prepared.pairs, *fits)
+        yield first, positives, positives.is_real
+        positives = loss.objects(flatten_maps(second)[..., 4].flatten(), prepared.pairs, *fits)
+        yield second, positives, positives.is_real
         return
     assert isinstance(loss, YoloxLoss)
-    first, second = raw_maps[:3], raw_maps[3:]
     found = loss.assign(flatten_maps(first), loss.prepare(first, targets), point_grid(first, loss.strides))
     yield first, found.positives, found.positives.is_real
     yield second, found.positives, loss.objects(flatten_maps(second)[..., 4].flatten(), found)

@@ -15,7 +15,7 @@ from onelook.errors import ModelError
 from onelook.geometry.iou import box_iou
 from onelook.models.convolutions import Conv
 from onelook.models.count import count_gflops, count_parameters
-from onelook.models.decoding import decoded
+from onelook.models.decoding import confidences, decoded
 from onelook.models.detector import DetectionModel, create_model
 from onelook.models.distance_head import DistanceHead
 from onelook.models.rivals import leads_of_rivals
@@ -40,25 +40,27 @@ def decoder(head: str) -> DetectionModel:
 
 # s and m are the blocks of n in other numbers.
 @pytest.mark.parametrize(
-    ("name", "body", "deployed", "deployed_3", "training", "training_3"),
+    ("name", "body", "deployed", "deployed_3", "second"),
     [
-        ("onelook5n", 1_757_152, 1_978_972, 1_963_957, 2_200_792, None),
-        pytest.param("onelook5s", 7_006_144, 7_607_708, 7_585_301, 8_209_272, None, marks=pytest.mark.slow),
-        pytest.param("onelook5m", 20_847_072, 22_006_044, 21_976_245, 23_165_016, None, marks=pytest.mark.slow),
-        ("onelookx-nano", 807_392, 1_029_212, 1_014_197, 1_251_032, 1_221_002),
+        ("onelook5n", 1_757_152, 1_978_972, 1_963_957, 12_675),
+        pytest.param("onelook5s", 7_006_144, 7_607_708, 7_585_301, 25_923, marks=pytest.mark.slow),
+        pytest.param("onelook5m", 20_847_072, 22_006_044, 21_976_245, 43_779, marks=pytest.mark.slow),
+        ("onelookx-nano", 807_392, 1_029_212, 1_014_197, 12_675),
     ],
 )
 def test_parameter_counts_are_those_of_the_design(
-    name: str, body: int, deployed: int, deployed_3: int, training: int, training_3: int | None
+    name: str, body: int, deployed: int, deployed_3: int, second: int
 ) -> None:
     with torch.device("meta"):
         model, fewer = create_model(name), create_model(name, num_classes=3)
-    assert count_parameters(model) == training
-    assert training_3 is None or count_parameters(fewer) == training_3
+        without_nms = create_model(name, num_classes=3)
+    assert count_parameters(model) == deployed + second
     model.keep_branch("many")
-    fewer.keep_branch("one")
+    fewer.keep_branch("many")
+    without_nms.keep_branch("one")
     assert count_parameters(model) == deployed
     assert count_parameters(fewer) == deployed_3
+    assert count_parameters(without_nms) == deployed_3 + second
     assert count_parameters(model) - count_parameters(model.model[-1]) == body
 
 
@@ -77,7 +79,7 @@ def test_operations_of_one_branch_are_those_of_the_design(name: str, gflops: flo
 def test_a_new_head_expects_rare_classes_and_boxes_of_four_cells(name: str) -> None:
     model = create_model(name, num_classes=3).eval()
     maps = model(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
-    assert [tuple(raw.shape) for raw in maps] == [(1, 1, 64 // s, 64 // s, 7) for s in (8, 16, 32, 8, 16, 32)]
+    assert [tuple(raw.shape[2:4]) for raw in maps] == [(64 // s, 64 // s) for s in (8, 16, 32, 8, 16, 32)]
     for raw in maps:
         assert raw[..., :4].mean().item() == pytest.approx(2, abs=0.1)
         assert raw[..., 4:].sigmoid().mean().item() == pytest.approx(0.01, abs=0.002)
@@ -133,20 +135,17 @@ def test_a_body_of_another_family_is_taken_over_whole() -> None:
     assert report.new_classes == new.names
 
 
-def test_classes_are_found_by_name_in_both_branches() -> None:
+def test_classes_are_found_by_name_and_the_second_objectness_is_taken_over() -> None:
     old = create_model("onelook5n", names=("cat", "dog", "cow"), seed=1)
     new = create_model("onelook5n", names=("cow", "owl"))
     own = {name: tensor.clone() for name, tensor in new.state_dict().items()}
     report = transfer_detector(new, old.state_dict(), old.names)
     assert report.classes == ("cow",)
     assert report.new_classes == ("owl",)
-    for prefix in ("model.24.", "model.24.one."):
-        name = prefix + "cls_preds.1.weight"
-        assert torch.equal(new.state_dict()[name][0], old.state_dict()[name][2])
-        assert torch.equal(new.state_dict()[name][1], own[name][1])
-    assert torch.equal(
-        new.state_dict()["model.24.one.box_preds.0.bias"], old.state_dict()["model.24.one.box_preds.0.bias"]
-    )
+    name, second = "model.24.cls_preds.1.weight", "model.24.one.obj_preds.0.weight"
+    assert torch.equal(new.state_dict()[name][0], old.state_dict()[name][2])
+    assert torch.equal(new.state_dict()[name][1], own[name][1])
+    assert torch.equal(new.state_dict()[second], old.state_dict()[second])
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("b", "c", "d")])
@@ -168,21 +167,21 @@ def test_a_second_objectness_of_the_weights_is_kept() -> None:
     assert second and all(torch.equal(state[name], given[name]) for name in second)
 
 
+@pytest.mark.parametrize(("name", "outputs"), [("yolox-nano", 7), ("onelook5n", 6)])
 @pytest.mark.parametrize("one_to_one", [False, True])
-def test_the_second_branch_of_yolox_has_boxes_and_classes_of_the_first(one_to_one: bool) -> None:
-    model = create_model("yolox-nano", num_classes=2, one_to_one=one_to_one).eval()
+def test_the_second_branch_has_boxes_and_classes_of_the_first(name: str, outputs: int, one_to_one: bool) -> None:
+    model = create_model(name, num_classes=2, one_to_one=one_to_one).eval()
     maps: list[Tensor] = model(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
-    assert [raw.shape[-1] for raw in maps] == [7, 7, 7, *[8] * 3 * one_to_one]
+    assert [raw.shape[-1] for raw in maps] == [outputs] * 3 + [outputs + 1] * 3 * one_to_one
     for first, second in zip(maps[:3], maps[3:], strict=False):
-        assert torch.equal(second[..., [0, 1, 2, 3, 5, 6, 7]], first)
+        assert torch.equal(torch.cat([second[..., :4], second[..., 5:]], dim=-1), first)
 
 
 def test_new_classes_are_expected_as_often_as_they_occur() -> None:
     head = create_model("onelook5n", num_classes=3).model[-1]
     assert isinstance(head, DistanceHead)
-    assert head.one is not None
     head.expect_classes({0: 21.0, 2: 1e9})
-    for convolution in (*head.cls_preds, *head.one.cls_preds):
+    for convolution in head.cls_preds:
         shares = convolution.get_parameter("bias").sigmoid().tolist()
         assert shares == pytest.approx([0.01, 0.01, 0.05])
 
@@ -203,24 +202,6 @@ def test_a_second_branch_can_be_asked_for_and_left_out(name: str) -> None:
 
 def test_a_head_with_anchors_has_no_second_branch() -> None:
     assert create_model("yolov5n", one_to_one=True).branches == ("many",)
-
-
-def test_of_neighbours_that_find_one_object_the_surest_counts_and_classes_do_not_meet() -> None:
-    model, outputs = decoder("Look"), 4
-    probability = {(1, 1, 0): 0.8, (1, 2, 0): 0.4, (2, 2, 1): 0.6, (1, 4, 0): 0.3}  # row, column, class
-    raw = torch.full((1, 1, 4, 6, outputs + 2), -9.0)
-    for (row, column, class_id), value in probability.items():
-        raw[0, 0, row, column, outputs + class_id] = math.log(value / (1 - value))
-    small = torch.full((1, 1, 2, 3, outputs + 2), -9.0)
-    maps = [raw, small, small, raw, small, small]
-    lowered = probability | {(1, 2, 0): 0.4 * 0.5**8}
-    for branch, expected in (("many", probability), ("one", lowered)):
-        classes = model.decode_branch(maps, branch)[0, :24, 5:].unflatten(0, (4, 6))  # type: ignore[arg-type]
-        assert {place: classes[place].item() for place in expected} == pytest.approx(expected, rel=1e-5)
-    kept = copy.deepcopy(model)
-    kept.keep_branch("one")
-    assert torch.equal(kept.decode(maps[:3]), model.decode_branch(maps, "one"))
-    assert torch.equal(decoded(maps[:3], kept.head.decoding()), kept.decode(maps[:3]))
 
 
 def shared_maps(cells: dict[tuple[int, int, int], tuple[float, float, tuple[float, ...]]]) -> list[Tensor]:
@@ -250,6 +231,20 @@ def shared_objectness(model: DetectionModel, maps: list[Tensor]) -> list[Tensor]
     assert torch.equal(kept.decode(maps), found)
     assert torch.equal(decoded(maps, kept.head.decoding()), found)
     return [part.view(raw.shape[2:4]) for part, raw in zip(found[0, :, 4].split([16, 4, 1]), maps, strict=True)]
+
+
+def test_without_an_objectness_of_the_first_branch_its_surest_class_takes_that_part() -> None:
+    model, stride = decoder("Look"), 8
+    maps = [torch.full((1, 1, side, side, 7), -40.0) for side in (4, 2, 1)]
+    sure = {1: (0.5, 0.8), 2: (0.9, 0.6)}  # column -> own objectness, class 0
+    for column, probabilities in sure.items():
+        middle_xy = ((column + 0.5) * stride, 1.5 * stride)
+        sides = [(middle_xy[0] - 2), (middle_xy[1] - 2), (22 - middle_xy[0]), (22 - middle_xy[1])]
+        logits = [math.log(value / (1 - value)) for value in probabilities]
+        maps[0][0, 0, 1, column] = torch.tensor([*(side / stride for side in sides), *logits, -40.0])
+    found = confidences(model.decode_branch([*([maps[0][..., 1:]] * 3), *maps], "one"))[0, 5:7, 0].tolist()
+    lead = (0.5 * 0.8) / (0.9 * 0.6)
+    assert found == pytest.approx([0.5**0.1 * 0.8 * lead**8, 0.9**0.1 * 0.6], rel=1e-4)
 
 
 def mean_of(own: float, other: float) -> float:

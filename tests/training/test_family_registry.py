@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from onelook.losses.points.distance_loss import DistanceLoss
-from onelook.losses.two_branches import TwoBranchLoss
 from onelook.models.detector import create_model
 from onelook.settings.train import TrainSettings
 from onelook.training.families import create_loss, report_without_effect
@@ -23,13 +22,16 @@ from onelook.training.state import initial_state
         ("yolox-nano", {"anchor_t": 3.0, "auto_balance": True}, "ends with YoloX: `anchor_t`, `auto_balance`"),
         ("yolox-nano", {"box": 0.1, "obj": 0.7, "label_smoothing": 0.1}, ""),
         ("yolov5n", {"anchor_t": 3.0, "auto_balance": True}, ""),
+        ("onelook5n", {"obj": 0.7, "anchor_t": 3.0}, "ends with Look: `anchor_t`"),
+        ("onelook5n", {"obj": 0.7, "no_one": True}, "ends with Look: `obj`"),
     ],
 )
 def test_settings_without_effect_are_named(
     name: str, settings: dict[str, Any], named: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    model = create_model(name, num_classes=2, one_to_one=not settings.get("no_one", False))
     with caplog.at_level(logging.WARNING):
-        report_without_effect(create_model(name, num_classes=2), TrainSettings(**settings))
+        report_without_effect(model, TrainSettings(**settings))
     assert (named in caplog.text) if named else not caplog.text
 
 
@@ -51,9 +53,7 @@ def test_raw_boxes_are_learnt_in_the_epochs_without_mosaic() -> None:
 @pytest.mark.parametrize(
     ("num_images", "weights", "share"), [(160, "", 1.0), (16000, "", 0.4), (160, "a.safetensors", 0.0)]
 )
-def test_from_scratch_the_first_2000_updates_are_early_for_both_branches(
-    num_images: int, weights: str, share: float
-) -> None:
+def test_from_scratch_the_first_2000_updates_are_early(num_images: int, weights: str, share: float) -> None:
     settings = TrainSettings(epochs=20, batch_size=16, nominal_batch=64, optimizer="SGD", weights=weights)
     state = initial_state(
         create_model("onelook5n", num_classes=2),
@@ -62,6 +62,4 @@ def test_from_scratch_the_first_2000_updates_are_early_for_both_branches(
         device=torch.device("cpu"),
         amp=None,
     )
-    assert isinstance(state.loss, TwoBranchLoss)
-    for loss in (state.loss.many, state.loss.one):
-        assert isinstance(loss, DistanceLoss) and loss.early_share == pytest.approx(share)
+    assert isinstance(state.loss, DistanceLoss) and state.loss.early_share == pytest.approx(share)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from onelook.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from onelook.models.decoding import confidences, decode_points, shared_scores
+from onelook.models.decoding import Decoding, confidences, decode_points, shared_scores
 
 END_TO_END_DETECTIONS = 300
 WIDTH_OF_DETECTIONS = 6
@@ -63,19 +63,19 @@ def from_detections(detections: Tensor, num_classes: int) -> Tensor:
     return torch.cat([boxes, detections[..., 4:5], classes.to(detections)], dim=-1)
 
 
-def undecoded(raw_maps: Sequence[Tensor], shared_strides: Sequence[float] = ()) -> Tensor:
+def undecoded(raw_maps: Sequence[Tensor], decoding: Decoding) -> Tensor:
     """Raw maps of a head of YOLOX as its own exports give them, (B, N, 5 + K).
 
     Boxes stay in cells and logarithms, objectness and classes are probabilities; Ge et al., YOLOX, 2021.
 
     Args:
         raw_maps: L tensors (B, 1, H, W, 5 + K) of the head, or 6 + K of the branch that needs no NMS.
-        shared_strides: strides of the maps if they are those of that branch, see `shared_scores`.
+        decoding: what the head does with its maps.
     """
     values = [raw.float() for raw in raw_maps]
     scores: Sequence[tuple[Tensor, ...]] = [(one[..., 4:].sigmoid(),) for one in values]
-    if shared_strides:
-        scores = shared_scores(values, shared_strides)
+    if decoding.is_shared:
+        scores = shared_scores(values, decoding)
     rows = [
         torch.cat((one[..., :4], *of_map), dim=-1).flatten(1, 3) for one, of_map in zip(values, scores, strict=True)
     ]

@@ -146,12 +146,12 @@ def _decoding(content: Mapping[str, Any]) -> Decoding:
         raise ValueError(f"`rule` is {rule!r}, expected one of {', '.join(get_args(Rule))}")
     if not 1 <= len(strides) <= 16 or len(anchors) != (len(strides) if rule == "anchors" else 0):
         raise ValueError(f"{len(anchors)} maps with anchors, {len(strides)} with strides")
-    peaks = content.get("peaks", False) is True
-    if rule == "shared" and list(strides) != sorted(strides):
+    decoding = Decoding(rule=rule, strides=strides, anchors=anchors)
+    if decoding.is_shared and list(strides) != sorted(strides):
         raise ValueError(f"`strides` are {strides}, not ascending")
-    if peaks and rule == "points":
-        raise ValueError("`peaks` of `points` is of an earlier version of Onelook")
-    return Decoding(rule=rule, strides=strides, anchors=anchors, peaks=peaks)
+    if content.get("peaks", False) is True:
+        raise ValueError("`peaks` is of an earlier version of Onelook")
+    return decoding
 
 
 def _whole(name: str, value: Any, highest: int) -> int:

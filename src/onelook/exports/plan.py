@@ -65,7 +65,7 @@ class Predictions(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         raw_maps = self.network(images.half() if self.half_precision else images)
         if self.layout == "yolox":
-            return undecoded(raw_maps, () if self.network.head.needs_nms else self.network.stride_px)
+            return undecoded(raw_maps, self.network.head.decoding())
         predictions = self.network.decode(raw_maps)
         if self.layout == "channels-first":
             return channels_first(predictions)

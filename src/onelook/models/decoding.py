@@ -12,14 +12,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d, softplus
+from torch.nn.functional import softplus
 
 from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.models.rivals import leads_of_rivals
 
-Rule = Literal["anchors", "points", "shared", "distances"]
-_SMALLEST = 1e-4
-"""Smallest divisor: a normal number in 16 bits, below all scores that count."""
+Rule = Literal["anchors", "points", "shared", "distances", "shared-distances"]
 _SHARPNESS = 8
 """Power of the ratio by which a second cell of an object is lowered."""
 _OWN_SHARE = 0.1
@@ -33,18 +31,16 @@ class Decoding:
     """How raw maps become boxes.
 
     Attributes:
-        rule: "anchors": sizes are multiples of anchor boxes; "points": they are powers of e, in cells; "shared": like
-            "points" with a second objectness, see `shared_scores`; "distances": distances in cells from the middle of
-            the cell to the sides, without objectness.
+        rule: "anchors": sizes are multiples of anchor boxes; "points": they are powers of e, in cells; "distances":
+            distances in cells from the middle of the cell to the sides, without objectness; "shared",
+            "shared-distances": like these two with a second objectness, see `shared_scores`.
         strides: pixels per cell of each map.
         anchors: (width, height) of the anchors of each map, pixels; empty without anchors.
-        peaks: for "distances", whether a class scores less where a neighbouring cell is surer of it, see `at_peaks`.
     """
 
     rule: Rule
     strides: tuple[float, ...]
     anchors: tuple[tuple[tuple[float, float], ...], ...] = ()
-    peaks: bool = False
 
     @property
     def boxes_per_cell(self) -> int:
@@ -56,6 +52,11 @@ class Decoding:
         """Outputs of a box before its classes: four numbers, and an objectness for each branch that has one."""
         return {"distances": 4, "shared": 6}.get(self.rule, 5)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether boxes and classes are those of another branch."""
+        return self.rule.startswith("shared")
+
 
 def decoded(raw_maps: Sequence[Tensor], decoding: Decoding) -> Tensor:
     """Boxes and scores in float32, (B, sum of A*H*W, 5 + K): cxcywh in pixels of the input, then probabilities.
@@ -66,15 +67,15 @@ def decoded(raw_maps: Sequence[Tensor], decoding: Decoding) -> Tensor:
     Returns:
         rows in the order map, box of the cell, row, column.
     """
-    if decoding.rule == "shared":
-        return decode_shared(raw_maps, decoding.strides)
+    if decoding.is_shared:
+        return decode_shared(raw_maps, decoding)
     parts = []
     for number, (raw_map, stride) in enumerate(zip(raw_maps, decoding.strides, strict=True)):
         if decoding.rule == "anchors":
             anchors_px = torch.tensor(decoding.anchors[number], device=raw_map.device)
             parts.append(decode_anchors(raw_map, anchors_px, stride))
         elif decoding.rule == "distances":
-            parts.append(decode_distances(raw_map, stride, peaks=decoding.peaks))
+            parts.append(decode_distances(raw_map, stride))
         else:
             parts.append(decode_points(raw_map, stride))
     return torch.cat(parts, dim=1)
@@ -107,16 +108,17 @@ def decode_points(raw_map: Tensor, stride: float) -> Tensor:
     return torch.cat((boxes, values[..., 4:].sigmoid()), dim=-1).flatten(1, 3)
 
 
-def decode_shared(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> Tensor:
+def decode_shared(raw_maps: Sequence[Tensor], decoding: Decoding) -> Tensor:
     """Boxes and scores of all maps of the branch that needs no NMS and shares all but an objectness with the first.
 
     Args:
         raw_maps: L tensors (B, 1, H, W, 6 + K): box as for `decode_points`, logits of its own objectness, of that of
-            the first branch, and of the classes.
+            the first branch, and of the classes; or (B, 1, H, W, 5 + K): box as for `decode_distances`, logits of its
+            own objectness and of the classes.
     """
-    values = [raw_map.float() for raw_map in raw_maps]
-    boxes = _boxes_in_coarsest_cells(values, strides)
-    scores = _agreed_scores(values, boxes, strides)
+    values, strides = [raw_map.float() for raw_map in raw_maps], decoding.strides
+    boxes = _boxes_in_coarsest_cells(values, decoding)
+    scores = _agreed_scores(values, boxes, decoding)
     parts = [torch.cat((box * strides[-1], *of_map), dim=-1) for box, of_map in zip(boxes, scores, strict=True)]
     return torch.cat([part.flatten(1, 3) for part in parts], dim=1)
 
@@ -133,72 +135,67 @@ def boxes_of_points(values: Tensor, corners: Tensor, stride: Tensor | float) -> 
     return torch.cat((centres, values[..., 2:4].clamp(max=_LARGEST_LOG).exp() * stride), dim=-1)
 
 
-def decode_distances(raw_map: Tensor, stride: float, *, peaks: bool) -> Tensor:
+def decode_distances(raw_map: Tensor, stride: float) -> Tensor:
     """Boxes and scores of one map of a distance head, (B, H*W, 5 + K) float32, with an objectness of 1.
 
     Args:
         raw_map: (B, 1, H, W, 4 + K): cells from the middle of the cell to left, top, right and bottom, logits.
-        peaks: see `at_peaks`.
     """
     values = raw_map.float()
-    middles = _corners(raw_map) + 0.5
+    scores = (torch.ones_like(values[..., :1]), values[..., 4:].sigmoid())
+    return torch.cat((_boxes_of_distances(values, stride), *scores), dim=-1).flatten(1, 3)
+
+
+def _boxes_of_distances(values: Tensor, stride: float) -> Tensor:
+    middles = _corners(values) + 0.5
     low, high = middles - values[..., 0:2], middles + values[..., 2:4]
-    classes = values[..., 4:].sigmoid()
-    scores = (torch.ones_like(values[..., :1]), at_peaks(classes) if peaks else classes)
-    return torch.cat(((low + high) / 2 * stride, (high - low) * stride, *scores), dim=-1).flatten(1, 3)
+    return torch.cat(((low + high) / 2 * stride, (high - low) * stride), dim=-1)
 
 
-def shared_scores(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> list[tuple[Tensor, Tensor]]:
+def shared_scores(raw_maps: Sequence[Tensor], decoding: Decoding) -> list[tuple[Tensor, Tensor]]:
     """Objectness (B, 1, H, W, 1) and class probabilities (B, 1, H, W, K) of each map of `decode_shared`.
 
     The objectness of the first branch was trained on all cells of an object, so it tells best whether there is one. The
     head's own objectness was trained on one cell per object, so it tells best which cell that is. Their weighted
     geometric mean gives the first most of the weight. Where neighbours have found the same object, all but the surest
-    are multiplied by the eighth power of their ratio to it; see `leads_of_rivals`.
+    are multiplied by the eighth power of their ratio to it; see `leads_of_rivals`. Where the first branch has no
+    objectness, its surest class says how sure it is, and the mean leaves it out, since it is in the class score.
 
     Args:
-        raw_maps: L tensors (B, 1, H, W, 6 + K) float32.
+        raw_maps: L tensors as for `decode_shared`, float32.
     """
-    return _agreed_scores(raw_maps, _boxes_in_coarsest_cells(raw_maps, strides), strides)
+    return _agreed_scores(raw_maps, _boxes_in_coarsest_cells(raw_maps, decoding), decoding)
 
 
-def _boxes_in_coarsest_cells(raw_maps: Sequence[Tensor], strides: Sequence[float]) -> list[Tensor]:
+def _boxes_in_coarsest_cells(raw_maps: Sequence[Tensor], decoding: Decoding) -> list[Tensor]:
     """Boxes cxcywh of each map in cells of the coarsest map: areas in pixels may overflow 16 bits."""
-    cells = [stride / strides[-1] for stride in strides]
+    cells = [stride / decoding.strides[-1] for stride in decoding.strides]
+    if decoding.rule == "shared-distances":
+        return [_boxes_of_distances(one, cell) for one, cell in zip(raw_maps, cells, strict=True)]
     return [boxes_of_points(one, _corners(one), cell) for one, cell in zip(raw_maps, cells, strict=True)]
 
 
 def _agreed_scores(
-    raw_maps: Sequence[Tensor], boxes: Sequence[Tensor], strides: Sequence[float]
+    raw_maps: Sequence[Tensor], boxes: Sequence[Tensor], decoding: Decoding
 ) -> list[tuple[Tensor, Tensor]]:
-    logarithms = [-softplus(-values[..., 4:6]) for values in raw_maps]  # of both probabilities
+    before_classes = decoding.outputs_before_classes
+    classes = [values[..., before_classes:] for values in raw_maps]
+    logarithms = [-softplus(-values[..., 4:before_classes]) for values in raw_maps]  # of one or both probabilities
+    has_objectness = decoding.rule == "shared"
     planes = []
-    for values, both, box in zip(raw_maps, logarithms, boxes, strict=True):
-        class_ids = values[..., 6:].argmax(dim=-1, keepdim=True).float()
-        sureness = both.sum(dim=-1, keepdim=True)
-        planes.append(torch.cat((cxcywh_to_xyxy(box), class_ids, sureness), dim=-1)[:, 0].permute(0, 3, 1, 2))
-    factors = [round(coarse / fine) for fine, coarse in pairwise(strides)]
+    for logits, logs, box in zip(classes, logarithms, boxes, strict=True):
+        surest, class_ids = logits.max(dim=-1, keepdim=True)
+        first = logs[..., 1:] if has_objectness else -softplus(-surest)
+        plane = torch.cat((cxcywh_to_xyxy(box), class_ids.float(), logs[..., :1] + first), dim=-1)
+        planes.append(plane[:, 0].permute(0, 3, 1, 2))
+    factors = [round(coarse / fine) for fine, coarse in pairwise(decoding.strides)]
     scores = []
-    for values, both, lead in zip(raw_maps, logarithms, leads_of_rivals(planes, factors), strict=True):
-        mean = torch.lerp(both[..., 1:], both[..., :1], _OWN_SHARE)
+    for logits, logs, lead in zip(classes, logarithms, leads_of_rivals(planes, factors), strict=True):
+        own = logs[..., :1]
+        mean = torch.lerp(logs[..., 1:], own, _OWN_SHARE) if has_objectness else own * _OWN_SHARE
         objectness = (mean - _SHARPNESS * lead.permute(0, 2, 3, 1)[:, None]).exp()
-        scores.append((objectness, values[..., 6:].sigmoid()))
+        scores.append((objectness, logits.sigmoid()))
     return scores
-
-
-def at_peaks(classes: Tensor) -> Tensor:
-    """Scores (B, 1, H, W, K), lowered where one of the eight cells around has a higher one of the same class.
-
-    A branch without NMS sometimes hesitates between neighbours. Keeping the maxima of a map (Zhou et al., Objects as
-    Points, 2019, section 4.1) drops one of them without comparing boxes. Here the others are multiplied by the eighth
-    power of their ratio to the maximum, which is as accurate and continuous: 16 bits or another order of summation
-    can't change which of two equal cells is left.
-    """
-    planes = classes[:, 0].permute(0, 3, 1, 2)  # (B, K, H, W)
-    ratio = planes / max_pool2d(planes, kernel_size=3, stride=1, padding=1).clamp(min=_SMALLEST)
-    for _doubling in range(3):
-        ratio = ratio * ratio  # a power could not be exported to LiteRT
-    return classes * ratio.permute(0, 2, 3, 1)[:, None]
 
 
 def _corners(raw_map: Tensor) -> Tensor:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from onelook.models.convolutions import Conv, DSConv
 from onelook.models.decoding import Rule
-from onelook.models.point_head import RARE, PointHead
+from onelook.models.point_head import RARE, OneObject, Parts, PointHead
 
 NUM_SIDES = 4
 FIRST_DISTANCE = 2.0
@@ -34,11 +33,11 @@ class DistanceHead(PointHead):
     Args:
         channels_in: input channels of each of the L maps.
         box_width, class_width: channels of the branches.
-        one_to_one: have a second set of all this.
+        one_to_one: have a second objectness, see `OneObject`.
     """
 
-    rule: ClassVar[Rule] = "distances"
-    last_convolutions: ClassVar[tuple[str, ...]] = ("box_preds", "cls_preds")
+    rule: Rule = "distances"
+    last_convolutions: tuple[str, ...] = ("box_preds", "cls_preds")
 
     def __init__(
         self,
@@ -61,19 +60,17 @@ class DistanceHead(PointHead):
         self.box_preds = nn.ModuleList(nn.Conv2d(box_width, NUM_SIDES, 1) for _ in channels_in)
         self.cls_preds = nn.ModuleList(nn.Conv2d(class_width, num_classes, 1) for _ in channels_in)
         if one_to_one:
-            self.one = DistanceHead(
-                channels_in, num_classes=num_classes, box_width=box_width, class_width=class_width, one_to_one=False
-            )
-            self.one.needs_nms = False
+            layers = nn.ModuleList(DSConv(box_width + class_width, box_width, kernel=3) for _ in channels_in)
+            self.one = OneObject(num_classes, layers, box_width, "shared-distances")
 
-    def flat_maps(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """L tensors (B, 4 + K, H, W): distances in cells and class logits; see `PointHead`."""
-        maps = []
+    def parts(self, features: Sequence[Tensor]) -> list[Parts]:
+        """See `PointHead`: both branches before their last convolutions; distances in cells; classes."""
+        found: list[Parts] = []
         for level, feature in enumerate(features):
-            boxes = self.box_preds[level](self.box_convs[level](feature))
-            classes = self.cls_preds[level](self.cls_convs[level](feature))
-            maps.append(torch.cat([boxes, classes], dim=1))
-        return maps
+            of_box, of_class = self.box_convs[level](feature), self.cls_convs[level](feature)
+            seen = torch.cat((of_box, of_class), dim=1)
+            found.append((seen, self.box_preds[level](of_box), self.cls_preds[level](of_class)))
+        return found
 
     def initialise_outputs(self) -> None:
         """Initialise the outputs to boxes of four cells and rare classes."""
@@ -89,5 +86,3 @@ class DistanceHead(PointHead):
             share = min(max(number * _POINTS_OF_OBJECT / _POINTS_OF_IMAGE, _LEAST_SHARE), _LARGEST_SHARE)
             for convolution in self.cls_preds:
                 convolution.get_parameter("bias")[class_id] = math.log(share / (1 - share))
-        if self.one is not None:
-            self.one.expect_classes(objects_per_image)

@@ -15,7 +15,6 @@ from onelook.losses.detection_loss import DetectionLoss
 from onelook.losses.points.distance_loss import DistanceLoss
 from onelook.losses.points.yolox_loss import YoloxLoss
 from onelook.losses.protocol import FamilyLoss
-from onelook.losses.two_branches import TwoBranchLoss
 from onelook.models.detector import DetectionModel
 from onelook.settings.train import TrainSettings
 
@@ -29,6 +28,7 @@ class Family:
     Attributes:
         create_loss: makes the loss for a model of this family, the settings of a run, and what `create_loss` takes.
         without_effect: settings that this family ignores.
+        of_second_branch: settings that only its second branch uses.
         defaults: settings whose defaults differ in this family.
         short_runs: defaults for short runs; see docs/concepts/small-datasets.md.
         fine_tuning: defaults for short runs from weights, before those of `short_runs`.
@@ -38,6 +38,7 @@ class Family:
 
     create_loss: Callable[[DetectionModel, TrainSettings, float, float], FamilyLoss]
     without_effect: tuple[str, ...] = ()
+    of_second_branch: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     short_runs: Mapping[str, Any] = field(default_factory=dict)
     fine_tuning: Mapping[str, Any] = field(default_factory=dict)
@@ -69,17 +70,13 @@ def _yolox_loss(model: DetectionModel, settings: TrainSettings, _early: float, c
 
 def _distance_loss(model: DetectionModel, settings: TrainSettings, early: float, _closing: float) -> FamilyLoss:
     # A body that has been trained gives good boxes within a few epochs; there the early part costs accuracy.
-    many, one = (
-        DistanceLoss(
-            model.stride_px,
-            num_classes=model.num_classes,
-            hyperparameters=settings,
-            one_to_one=each,
-            early_share=0.0 if settings.weights else early,
-        )
-        for each in (False, True)
+    return DistanceLoss(
+        model.stride_px,
+        num_classes=model.num_classes,
+        hyperparameters=settings,
+        one_to_one=len(model.branches) == 2,
+        early_share=0.0 if settings.weights else early,
     )
-    return many if len(model.branches) == 1 else TwoBranchLoss(many, one)
 
 
 # Few updates teach boxes long before classes: with four times the weight they learn both.
@@ -95,7 +92,8 @@ FAMILIES: dict[str, Family] = {
     ),
     "Look": Family(
         _distance_loss,
-        without_effect=("obj", "obj_pw", "anchor_t", "anchors", "auto_balance", "noautoanchor"),
+        without_effect=("anchor_t", "anchors", "auto_balance", "noautoanchor"),
+        of_second_branch=("obj", "obj_pw"),
         defaults={"close_mosaic": 0.15},
         short_runs={"cls": 1.0},
         fine_tuning={"cls": 2.5},
@@ -126,10 +124,9 @@ def create_loss(
 
 def report_without_effect(model: DetectionModel, settings: TrainSettings) -> None:
     """Warn about every setting that differs from its default and that this model ignores."""
-    fields = type(settings).model_fields
-    idle = [
-        name for name in family_of(model.definition).without_effect if getattr(settings, name) != fields[name].default
-    ]
+    fields, family = type(settings).model_fields, family_of(model.definition)
+    ignored = family.without_effect + (family.of_second_branch if len(model.branches) == 1 else ())
+    idle = [name for name in ignored if getattr(settings, name) != fields[name].default]
     if idle:
         named = ", ".join(f"`{name}`" for name in idle)
         logger.warning("without effect for a model that ends with %s: %s", model.plans[-1].block, named)

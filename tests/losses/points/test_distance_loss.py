@@ -9,6 +9,7 @@ from onelook.geometry.iou import ciou, iou
 from onelook.losses.points.distance_loss import DistanceLoss, box_terms, decode_distances, encode_distances
 from onelook.losses.points.grid import flatten_maps, point_grid
 from onelook.losses.points.pairs import Positives
+from onelook.losses.points.task_aligned import choose_aligned
 from onelook.losses.protocol import NOMINAL_IMAGES
 from onelook.losses.terms import cross_entropy
 from onelook.settings.hyperparameters import Hyperparameters
@@ -91,7 +92,45 @@ def random_targets(number: int = 9) -> Targets:
 
 
 def assigned(loss: DistanceLoss, maps: list[torch.Tensor], targets: Targets) -> tuple[Positives, torch.Tensor]:
-    return loss.assign(flatten_maps(maps), loss.prepare(maps, targets), point_grid(maps, STRIDES))
+    prepared = loss.prepare(maps, targets)
+    return choose_aligned(prepared.pairs, *loss.fits(flatten_maps(maps), prepared, point_grid(maps, STRIDES)))
+
+
+def with_second(maps: list[torch.Tensor]) -> list[torch.Tensor]:
+    """These maps, and those of a branch with a second objectness."""
+    generator = torch.Generator().manual_seed(5)
+    given = [torch.randn(*raw_map.shape[:-1], 1, generator=generator) for raw_map in maps]
+    second = [
+        torch.cat([raw_map.detach()[..., :4], own, raw_map.detach()[..., 4:]], dim=-1)
+        for raw_map, own in zip(maps, given, strict=True)
+    ]
+    return [*maps, *(raw_map.requires_grad_() for raw_map in second)]
+
+
+@pytest.mark.parametrize("progress", [0.0, 1.0])
+def test_the_second_objectness_learns_one_point_of_each_target_and_leaves_the_other_terms(progress: float) -> None:
+    maps, targets = with_second(random_maps()), random_targets()
+    loss = criterion(one_to_one=True, early_share=0.5)
+    found, alone = loss(maps, targets, progress), criterion(early_share=0.5)(maps[:3], targets, progress)
+    assert loss.columns == ("box", "cls", "dist", "one_obj")
+    assert torch.equal(found.values[:3], alone.values)
+    logits = flatten_maps(maps[3:])[..., 4].detach().flatten()
+    prepared = loss.prepare(maps, targets)
+    scores, ious = loss.fits(flatten_maps(maps[:3]), prepared, point_grid(maps[:3], STRIDES))
+    positives, _quality = choose_aligned(
+        prepared.pairs, logits.sigmoid()[prepared.pairs.point] * scores, ious, one_to_one=True
+    )
+    goals = torch.zeros_like(logits)
+    goals[positives.point[positives.is_real]] = 1
+    num_objects = goals.sum()
+    assert num_objects == positives.is_real.sum() == len(targets)
+    entropy = cross_entropy(logits, goals, positive_weight=1.0, focal_gamma=0.0).sum() / num_objects
+    assert found.values[3].item() == pytest.approx(entropy.item(), rel=1e-6)
+    found.total.backward()
+    for raw_map in maps[3:]:
+        assert raw_map.grad is not None
+        assert torch.count_nonzero(raw_map.grad[..., 4]) and not raw_map.grad[..., :4].any()
+        assert not raw_map.grad[..., 5:].any()
 
 
 def test_an_image_without_targets_teaches_classes_only() -> None:
@@ -107,7 +146,7 @@ def test_an_image_without_targets_teaches_classes_only() -> None:
 @pytest.mark.parametrize("one_to_one", [False, True])
 @pytest.mark.parametrize("scale", [0.0, 1.0, -1.0, 100.0, 1e8, 1e30])
 def test_loss_and_gradient_are_finite_for_every_finite_output(one_to_one: bool, scale: float) -> None:
-    maps = random_maps(scale=scale)
+    maps = with_second(random_maps(scale=scale)) if one_to_one else random_maps(scale=scale)
     boxes = torch.tensor([[0.5, 0.5, 0, 0], [0.0, 0.0, 1.0, 1.0], [2.0, 2.0, 0.1, 0.1]])
     targets = Targets(torch.tensor([0, 0, 1]), torch.tensor([0, 1, 2]), boxes)
     found = criterion(one_to_one=one_to_one)(maps, targets)

@@ -17,10 +17,10 @@ from onelook.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from onelook.geometry.iou import ciou, iou
 from onelook.losses.points.candidates import PointTargets, point_targets
 from onelook.losses.points.grid import PointGrid, flatten_maps, point_grid
-from onelook.losses.points.pairs import Positives
+from onelook.losses.points.pairs import Pairs, Positives
 from onelook.losses.points.task_aligned import choose_aligned, surrogate_regions
 from onelook.losses.protocol import NOMINAL_IMAGES, FamilyLoss, LossTerms
-from onelook.losses.terms import cross_entropy
+from onelook.losses.terms import cross_entropy, objectness_targets
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.batch import Targets
 
@@ -32,7 +32,8 @@ _NUM_SIDES = 4
 class DistanceLoss(FamilyLoss):
     """Computes the loss in float32 even under autocast. It keeps nothing between calls.
 
-    From L maps (B, 1, H, W, 4 + K): distances to left, top, right and bottom in cells, classes.
+    From L maps (B, 1, H, W, 4 + K): distances to left, top, right and bottom in cells, classes. One-to-one L more, in
+    which the second objectness follows the distances.
 
     Positives are weighted by their quality (see `choose_aligned`). Every term is divided by the sum of these weights
     over the images that went through the network together, at least 1.
@@ -43,14 +44,15 @@ class DistanceLoss(FamilyLoss):
     Most of that term comes from the background. So `cls_softmax` adds a cross-entropy of the softmax among the classes
     of each positive, weighted like its box; the background has no part in it.
 
+    One-to-one, the second objectness is taught a single point of each target, the one where it, class and box agree
+    best; its term is divided by the number of these points.
+
     Args:
         strides: pixels per cell of each map.
-        hyperparameters: box, cls, cls_pw, cls_softmax, fl_gamma and label_smoothing are used.
-        one_to_one: one point per target, so that no NMS is needed.
+        hyperparameters: box, obj, obj_pw, cls, cls_pw, cls_softmax, fl_gamma and label_smoothing are used.
+        one_to_one: train the second objectness of a head that has one, so that no NMS is needed.
         early_share: share of the run that is the early part.
     """
-
-    columns: tuple[str, ...] = ("box", "cls", "dist")
 
     def __init__(
         self,
@@ -65,12 +67,13 @@ class DistanceLoss(FamilyLoss):
         self.num_classes = num_classes
         self.hyperparameters = hyperparameters
         self.one_to_one = one_to_one
+        self.columns = ("box", "cls", "dist", *(("one_obj",) if one_to_one else ()))
         self.early_share = early_share
         self.balance, self.is_moving = torch.empty(0), False
 
     def prepare(self, raw_maps: Sequence[Tensor], targets: Targets, progress: float = 0.0) -> PointTargets:
         """See `FamilyLoss`."""
-        prepared = point_targets(raw_maps, targets, self.strides, surrogate_regions)
+        prepared = point_targets(raw_maps[: len(self.strides)], targets, self.strides, surrogate_regions)
         floor = max(1 - progress / self.early_share, 0) if self.early_share else 0.0
         return replace(prepared, class_floor=torch.full((), floor, device=raw_maps[0].device))
 
@@ -79,9 +82,11 @@ class DistanceLoss(FamilyLoss):
         settings = self.hyperparameters
         assert prepared.class_floor is not None
         with torch.autocast(raw_maps[0].device.type, enabled=False):
-            grid = point_grid(raw_maps, self.strides)
-            outputs = flatten_maps(raw_maps)  # (B, P, 4 + K)
-            positives, quality = self.assign(outputs.detach(), prepared, grid)
+            first, second = raw_maps[: len(self.strides)], raw_maps[len(self.strides) :]
+            grid = point_grid(first, self.strides)
+            outputs = flatten_maps(first)  # (B, P, 4 + K)
+            scores, ious = self.fits(outputs.detach(), prepared, grid)
+            positives, quality = choose_aligned(prepared.pairs, scores, ious)
             point, weights = positives.point.flatten(), quality.flatten()
             goals, class_ids = (
                 values.repeat_interleave(positives.point.shape[1], dim=0)
@@ -108,11 +113,14 @@ class DistanceLoss(FamilyLoss):
                     distance * (_DISTANCE_FACTOR * settings.box),
                 ]
             ) / weights.sum().clamp(min=1)
+            if self.one_to_one:
+                second_term = self._second_objectness_term(second, prepared.pairs, scores, ious)
+                terms = torch.cat([terms, second_term[None]])
             return LossTerms(terms.sum() * (len(outputs) / NOMINAL_IMAGES), terms.detach())
 
     @torch.no_grad()
-    def assign(self, outputs: Tensor, prepared: PointTargets, grid: PointGrid) -> tuple[Positives, Tensor]:
-        """Which points learn which targets, and their (M, k) quality.
+    def fits(self, outputs: Tensor, prepared: PointTargets, grid: PointGrid) -> tuple[Tensor, Tensor]:
+        """Of each of n pairs the probability that the point gives to the class of the target, and the overlap, (n,).
 
         Args:
             outputs: (B, P, 4 + K) of `flatten_maps`.
@@ -123,7 +131,25 @@ class DistanceLoss(FamilyLoss):
         classes = pairs.of_targets(prepared.class_ids)
         scores = of_pairs[:, _NUM_SIDES:].gather(1, classes[:, None])[:, 0].sigmoid()
         ious = iou(xyxy_to_cxcywh(boxes_xyxy), pairs.of_targets(prepared.boxes))
-        return choose_aligned(pairs, scores, ious, one_to_one=self.one_to_one)
+        return scores, ious
+
+    def objects(self, logits: Tensor, pairs: Pairs, scores: Tensor, ious: Tensor) -> Positives:
+        """The positives of the second objectness, one of each target.
+
+        Args:
+            logits: (B * P,) of the second objectness.
+            scores, ious: see `fits`.
+        """
+        return choose_aligned(pairs, logits.sigmoid()[pairs.point] * scores, ious, one_to_one=True)[0]
+
+    def _second_objectness_term(self, maps: Sequence[Tensor], pairs: Pairs, scores: Tensor, ious: Tensor) -> Tensor:
+        settings = self.hyperparameters
+        logits = flatten_maps([raw[..., _NUM_SIDES : _NUM_SIDES + 1] for raw in maps]).flatten()
+        positives = self.objects(logits.detach(), pairs, scores, ious)
+        is_object = positives.is_real.flatten().to(logits.dtype)
+        goal = objectness_targets(is_object, positives.point.flatten(), num_cells=len(logits))
+        entropy = cross_entropy(logits, goal, positive_weight=settings.obj_pw, focal_gamma=settings.fl_gamma)
+        return entropy.sum() * settings.obj / is_object.sum().clamp(min=1)
 
 
 def decode_distances(distances: Tensor, grid: PointGrid, point: Tensor) -> Tensor:
