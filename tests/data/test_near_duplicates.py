@@ -19,6 +19,7 @@ from onelook.data.near_duplicates import (
 )
 from onelook.data.parallel_map import Work
 from onelook.doctor.images import AllImages, doubled_findings
+from onelook.errors import StopRequested
 
 
 def plain_search(hashes: np.ndarray, max_bits: int) -> set[tuple[int, int]]:
@@ -134,13 +135,16 @@ def test_copy_is_reported_once_be_it_mirrored_or_symmetric(tmp_path: Path) -> No
     assert list(doubled_findings(images, -1)) == []
 
 
-def test_looks_are_kept_by_content(tmp_path: Path) -> None:
-    paths = [str(tmp_path / "a.png")]
+def test_looks_are_kept_until_a_file_changes(tmp_path: Path) -> None:
+    paths, no_time = [str(tmp_path / "a.png")], Work(stop_requested=lambda: True)
     cv2.imwrite(paths[0], sample_image(1))
     first = hashes_of(paths, tmp_path / "cache")
+    kept = image_hashes(paths, work=no_time, cache_folder=tmp_path / "cache")
+    assert all(np.array_equal(value, getattr(first, name)) for name, value in vars(kept).items())
     cv2.imwrite(paths[0], sample_image(2))
-    assert hashes_of(paths, tmp_path / "cache").hashes == first.hashes
-    changed = image_hashes(paths, np.ones((1, 16), np.uint8), work=Work(), cache_folder=tmp_path / "cache")
+    with pytest.raises(StopRequested):
+        image_hashes(paths, work=no_time, cache_folder=tmp_path / "cache")
+    changed = hashes_of(paths, tmp_path / "cache")
     assert changed.hashes != first.hashes
     assert changed.hashes == hashes_of(paths).hashes
 
@@ -150,7 +154,7 @@ def test_an_image_that_is_gone_has_no_look(tmp_path: Path) -> None:
 
 
 def hashes_of(paths: list[str], cache_folder: Path | None = None) -> ImageHashes:
-    return image_hashes(paths, np.zeros((len(paths), 16), np.uint8), work=Work(2), cache_folder=cache_folder)
+    return image_hashes(paths, work=Work(2), cache_folder=cache_folder)
 
 
 def test_chains_of_images_that_look_alike_do_not_become_one_group() -> None:

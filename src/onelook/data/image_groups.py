@@ -30,14 +30,8 @@ def image_groups(paths: Sequence[str], names: Sequence[str], *, group: str, near
     if group:
         pairs.append(_tied_pairs([_key(name, group) for name in names]))
     if near >= 0:
-        digests = list(each(_digest, paths, work, name="the comparison of the images"))
-        pairs.append(_tied_pairs(digests))
-        hashes = image_hashes(
-            paths,
-            np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16),
-            work=work,
-            cache_folder=default_cache_folder(),
-        )
+        pairs.append(_tied_pairs(list(each(_digest, paths, work, name="the comparison of the images"))))
+        hashes = image_hashes(paths, work=work, cache_folder=default_cache_folder())
         alike = np.concatenate([alike_pairs(hashes, near), mirrored_pairs(hashes, near)])
         return groups_around_leaders(groups_of(np.concatenate(pairs), len(paths)), alike)
     return groups_of(np.concatenate(pairs), len(paths))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,16 @@ import numpy as np
 import numpy.typing as npt
 
 from onelook.data.parallel_map import Work, each
-from onelook.data.scan.cache import load_scan, save_scan
+from onelook.data.scan.cache import cache_key, load_scan, save_scan
 from onelook.errors import DataError
 from onelook.files.bounded import read_bounded
 from onelook.files.image_headers import MAX_PIXELS, DamagedImage, read_header
 from onelook.files.images import decode_image, max_file_bytes, scale_hint_for
+from onelook.files.states import file_states
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 THUMBNAIL_SIDE = 16
 # Images with a smaller spread of grey levels are flat: the hash of a blank page is noise.
 FLAT_LEVELS = 2.0
@@ -36,7 +37,6 @@ FLAT_LEVELS = 2.0
 _HASHED_SIDE = 32
 _LEAST_DECODED_SIDE = 64
 _NAME = "the comparison of the images"
-_KEPT = ("hashes", "mirrored", "thumbnails", "orientations")
 
 
 @dataclass(frozen=True)
@@ -62,35 +62,31 @@ class ImageHashes:
 
 
 def image_hashes(
-    paths: Sequence[str],
-    digests: npt.NDArray[np.uint8],
-    *,
-    work: Work,
-    cache_folder: Path | None = None,
-    max_pixels: int = MAX_PIXELS,
+    paths: Sequence[str], *, work: Work, cache_folder: Path | None = None, max_pixels: int = MAX_PIXELS
 ) -> ImageHashes:
     """The hashes of images that a scan found usable; one that can no longer be read counts as flat.
 
     Args:
-        digests: (N, 16) their content, see `ScanResult.image_digests`; the key of what is kept.
-        cache_folder: where an earlier result may be and the new one goes; None keeps none.
+        cache_folder: where an earlier result of unchanged files may be and the new one goes; None keeps none.
     """
-    key = hashlib.sha256(f"{FORMAT} ".encode() + digests.tobytes()).digest()
+    key = cache_key(paths, file_states(paths), root=Path(), rules=f"hashes {FORMAT}")
     name = hashlib.sha256(b"\0".join(os.fsencode(path) for path in paths)).hexdigest()[:24]
     file = None if cache_folder is None else cache_folder / f"hashes-{name}.cache"
-    kept = None if file is None else load_scan(file, np.frombuffer(key, np.uint8))
-    if kept is not None and set(_KEPT) <= set(kept) and len(kept["hashes"]) == len(paths):
-        return _hashes(kept)
+    kept = None if file is None else load_scan(file, key)
+    if kept is not None:
+        return ImageHashes(**{field.name: kept[field.name] for field in fields(ImageHashes)})
     found = list(each(partial(_image_hash, max_pixels=max_pixels), paths, work, name=_NAME))
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "hashes": np.array([one[0] for one in found], np.uint64),
-        "mirrored": np.array([one[1] for one in found], np.uint64),
-        "thumbnails": np.array([one[2] for one in found], np.uint8).reshape(-1, THUMBNAIL_SIDE**2),
-        "orientations": np.array([one[3] for one in found], np.uint8),
-    }
+    thumbnails = np.array([one[2] for one in found], np.uint8).reshape(-1, THUMBNAIL_SIDE**2)
+    hashes = ImageHashes(
+        hashes=np.array([one[0] for one in found], np.uint64),
+        mirrored=np.array([one[1] for one in found], np.uint64),
+        thumbnails=thumbnails,
+        is_flat=thumbnails.std(axis=1) < FLAT_LEVELS,
+        orientations=np.array([one[3] for one in found], np.uint8),
+    )
     if file is not None:
-        save_scan(file, {"key": np.frombuffer(key, np.uint8), **arrays})
-    return _hashes(arrays)
+        save_scan(file, {"key": key, **vars(hashes)})
+    return hashes
 
 
 def perceptual_hash(grey: npt.NDArray[np.uint8]) -> int:
@@ -98,11 +94,6 @@ def perceptual_hash(grey: npt.NDArray[np.uint8]) -> int:
     waves = cv2.dct(grey.astype(np.float32))[:9, :8].reshape(-1)[1:65]
     bits = np.packbits(waves > np.median(waves))
     return int.from_bytes(bits.tobytes(), "big")
-
-
-def _hashes(kept: Mapping[str, Any]) -> ImageHashes:
-    is_flat = kept["thumbnails"].std(axis=1) < FLAT_LEVELS
-    return ImageHashes(kept["hashes"], kept["mirrored"], kept["thumbnails"], is_flat, kept["orientations"])
 
 
 def _image_hash(path: str, max_pixels: int) -> tuple[int, int, npt.NDArray[np.uint8], int]:

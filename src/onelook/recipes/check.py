@@ -94,7 +94,6 @@ def check(given: Mapping[str, Any], *, file: Path | None = None) -> CheckResult:
         hashes = {
             split: image_hashes(
                 scan.index.paths,
-                scan.image_digests,
                 work=work,
                 cache_folder=cache_folder,
                 max_pixels=settings.max_pixels,

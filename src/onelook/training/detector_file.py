@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -107,9 +107,7 @@ def _document(names: Any, definition: Mapping[str, Any], source: Source, path: P
         "source": {
             "file": printable(path.name),
             "file_sha256": sha256_of(path),
-            "part": source.part,
-            "epoch": source.epoch,
-            "date": source.date,
+            **asdict(source),
         },
     }
 

@@ -96,8 +96,10 @@ class RowCollector:
         """
         try:
             _require_numbers(box)
-            if pixels_hw is not None:
-                _require_pixels(box, pixels_hw)
+            if pixels_hw is not None and ends_in_first_pixel(box, np.array(pixels_hw[::-1])):
+                raise RefusedRow(
+                    "it ends within the first pixel; are these fractions of the image? Pixels are expected"
+                )
             used, comment = inside(box)
         except RefusedRow as problem:
             self.refuse(place, value, problem)
@@ -182,12 +184,6 @@ def _has_box(polygon: Values, box: Values) -> bool:
     common_height = min(bottom, y + height / 2) - max(top, y - height / 2)
     common = max(common_width, 0) * max(common_height, 0)
     return common >= SAME_BOX_IOU * ((right - left) * (bottom - top) + width * height - common)
-
-
-def _require_pixels(box: Values, size_hw: SizeHw) -> None:
-    """Refuse a box that ends within the first pixel, as all boxes do that are fractions of the image."""
-    if ends_in_first_pixel(box, np.array(size_hw[::-1])):
-        raise RefusedRow("it ends within the first pixel; are these fractions of the image? Pixels are expected")
 
 
 def _require_numbers(values: Values) -> None:

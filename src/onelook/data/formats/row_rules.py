@@ -98,11 +98,6 @@ def may_be_corners(first: Sequence[float], second: Sequence[float], *, excess: f
     return excess > CLEARLY_OUTSIDE and all(0 <= low < high <= 1 + TOLERANCE for low, high in pairs)
 
 
-def is_whole_image(box: Values) -> bool:
-    """Whether a box, (4,) cxcywh, is practically the whole image."""
-    return bool(box[2:].min() >= WHOLE)
-
-
 def refused_file(reason: str) -> LabelRows:
     """One refused row, for a file that cannot be used at all."""
     return replace(NO_ROWS, rows_read=1, problems=(RowProblem(0, "", reason, "refused"),))

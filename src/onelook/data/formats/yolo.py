@@ -21,11 +21,11 @@ from onelook.data.formats.label_source import LabelSource, paired_source
 from onelook.data.formats.object_rows import LARGEST, RowCollector, shown
 from onelook.data.formats.row_rules import (
     TOLERANCE,
+    WHOLE,
     RefusedRow,
     Values,
     box_around,
     inside,
-    is_whole_image,
     may_be_corners,
     refused_file,
     without_mark,
@@ -152,7 +152,7 @@ def _doubts(shape: Values, box: Values) -> list[Remark]:
     if len(shape) == 4 and may_be_corners(*shape.reshape(2, 2).tolist(), excess=_excess(shape)):
         doubts.append(Remark("read as centre and size, but it looks like two corners", "corner-row"))
     is_as_written = len(shape) == 4 and np.array_equal(shape, box)
-    if not is_as_written and is_whole_image(box):
+    if not is_as_written and box[2:].min() >= WHOLE:
         doubts.append(Remark("its box has become the whole image", "whole-image"))
     return doubts
 
