@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from http_asking import ask, form, png
 
-from onelook.files.images import decode_image
+from onelook.files.images import Image, decode_image
 from onelook.inference.predictor import PredictionSettings
 from onelook.service.answers import ModelInfo
 from onelook.service.app import create_app
-from onelook.service.batching import Batcher, Image, Predict
+from onelook.service.batching import Batcher, Predict
 from onelook.service.request_handler import Limits, RequestHandler, class_infos
 from onelook.service.server import running
 from onelook.structures.detections import Detections

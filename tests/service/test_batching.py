@@ -13,8 +13,8 @@ import pytest
 from http_asking import png
 
 from onelook.files.image_headers import DamagedImage
-from onelook.files.images import decode_image
-from onelook.service.batching import Batcher, Image
+from onelook.files.images import Image, decode_image
+from onelook.service.batching import Batcher
 from onelook.structures.detections import Detections
 
 SMALL = png(20, 10, rows=10)

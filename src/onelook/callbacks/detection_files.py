@@ -22,15 +22,13 @@ from onelook.drawing.feature_maps import draw_feature_maps
 from onelook.errors import DataError
 from onelook.files.atomic import write_bytes_atomic, write_text_atomic
 from onelook.files.image_bands import BandedImage
-from onelook.files.images import drawn_name, write_image
+from onelook.files.images import Image, drawn_name, write_image
 from onelook.geometry.boxes import xyxy_to_cxcywh
 from onelook.inference.feature_maps import FeatureMap
 from onelook.inference.frame_predictor import FrameDetections
 from onelook.inference.sources import Frame
 from onelook.settings.detect import DetectSettings
 from onelook.structures.detections import Detections
-
-Image = npt.NDArray[np.uint8]
 
 CORNERS = 1  # the value of the setting `save_format`
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from onelook.data.ffmpeg_options import CAPTURE_OPTIONS, STREAMS
-from onelook.data.media import DEFAULT_FPS, Image
+from onelook.data.media import DEFAULT_FPS
 from onelook.errors import DataError
 from onelook.files.image_headers import MAX_PIXELS
-from onelook.files.images import opencv
+from onelook.files.images import Image, opencv
 
 OPEN_TIMEOUT_MS = 10_000
 READ_TIMEOUT_MS = 10_000

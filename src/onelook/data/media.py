@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from onelook.data.ffmpeg_options import CAPTURE_OPTIONS, LOCAL_FILES
 from onelook.data.video_container import HEAD_BYTES, Container, read_container, video_kind
@@ -17,9 +16,7 @@ from onelook.errors import DataError, counted
 from onelook.files.atomic import temporary_of
 from onelook.files.bounded import printable, read_bounded
 from onelook.files.image_headers import MAX_PIXELS, DamagedImage, ShortOfBytes, read_header
-from onelook.files.images import KIND_OF_SUFFIX, opencv
-
-Image = npt.NDArray[np.uint8]
+from onelook.files.images import KIND_OF_SUFFIX, Image, opencv
 
 VIDEO_SUFFIXES = frozenset(
     {

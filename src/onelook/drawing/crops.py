@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from onelook.files.images import Image
 from onelook.geometry.boxes import xyxy_to_cxcywh
-
-Image = npt.NDArray[np.uint8]
 
 CROP_GAIN = 1.02
 CROP_BORDER_PX = 10

@@ -32,8 +32,9 @@ from onelook.files.image_headers import (
     num_images,
     read_header,
 )
-from onelook.files.jpeg import Image, decode_jpeg
+from onelook.files.jpeg import decode_jpeg
 
+Image = npt.NDArray[np.uint8]
 AnyImage = TypeVar("AnyImage", npt.NDArray[np.uint8], npt.NDArray[np.uint16])
 
 KIND_OF_SUFFIX = {

@@ -8,8 +8,9 @@ from itertools import islice
 from typing import Any
 
 from onelook.errors import counted
+from onelook.files.images import Image
 from onelook.inference.byte_track import LOW_CONFIDENCE, ByteTrack
-from onelook.inference.image_inputs import Image, ImageInput, given_images
+from onelook.inference.image_inputs import ImageInput, given_images
 from onelook.inference.image_result import ImageResult
 from onelook.inference.predictor import PredictionSettings, Predictor
 from onelook.structures.coco_classes import image_ids

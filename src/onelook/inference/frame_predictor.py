@@ -9,10 +9,11 @@ from pathlib import Path
 
 from onelook.errors import DataError
 from onelook.files.image_bands import BandedImage
+from onelook.files.images import Image
 from onelook.inference.byte_track import ByteTrack
 from onelook.inference.detection_results import FrameResult
 from onelook.inference.feature_maps import FeatureMap, FeatureMaps
-from onelook.inference.predictor import Image, Predictor
+from onelook.inference.predictor import Predictor
 from onelook.inference.sources.frame import Frame
 from onelook.inference.sources.open_sources import OpenSources
 from onelook.inference.tiling import Tiling, detect_in_bands, detect_in_tiles

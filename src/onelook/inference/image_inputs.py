@@ -15,10 +15,8 @@ from torch import Tensor
 
 from onelook.errors import DataError
 from onelook.files.bounded import printable
-from onelook.files.images import read_image
+from onelook.files.images import Image, read_image
 from onelook.inference.sources import find_media, is_video
-
-Image = npt.NDArray[np.uint8]
 
 WHAT_IS_TAKEN = "(H, W, 3) uint8 RGB arrays, (3, H, W) tensors, Pillow's images, or files"
 

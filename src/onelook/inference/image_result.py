@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from onelook.drawing.boxes import draw_detections
 from onelook.drawing.crops import crop, folder_name
 from onelook.errors import SettingsError
 from onelook.files.atomic import write_bytes_atomic
 from onelook.files.bounded import printable
-from onelook.files.images import drawn_name, encode_image, write_image
+from onelook.files.images import Image, drawn_name, encode_image, write_image
 from onelook.geometry.boxes import xyxy_to_xywh
 from onelook.inference.detection_results import described
 from onelook.inference.image_inputs import ImageInput
@@ -28,8 +27,6 @@ from onelook.structures.detections import Detections, rows_of
 if TYPE_CHECKING:
     from pandas import DataFrame
     from supervision import Detections as SupervisionDetections
-
-Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from onelook.data.augment.resize import averaged_hw, put_into_frame, shrunk
 from onelook.errors import SettingsError
+from onelook.files.images import Image
 from onelook.geometry.letterbox import Letterbox, letterbox
 from onelook.geometry.nms import non_max_suppression
 from onelook.inference.backend import (
@@ -39,8 +39,6 @@ from onelook.settings.detect import DetectSettings, LoadSettings
 from onelook.settings.serve import ServeSettings
 from onelook.structures.batch import ImageInfo
 from onelook.structures.detections import Detections
-
-Image = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from onelook.data.augment.resize import BandAverage
 from onelook.files.image_bands import BandedImage
+from onelook.files.images import Image
 from onelook.inference.backend import Thresholds
 from onelook.inference.predictor import Predictor
 from onelook.inference.sources.prefetch import batches_of
 from onelook.structures.detections import Detections
 
-Image = npt.NDArray[np.uint8]
 Area = tuple[int, int, int, int]
 
 CONTAINED = 0.5

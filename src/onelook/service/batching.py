@@ -14,12 +14,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
+from onelook.files.images import Image
 from onelook.structures.detections import Detections
 
-Image = npt.NDArray[np.uint8]
 Predict = Callable[[Sequence[Image]], Sequence[Detections]]
 Decode = Callable[[bytes], Image]
 STALL_SECONDS = 60.0

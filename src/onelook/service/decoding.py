@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 
 from onelook.files.image_headers import DamagedImage
-from onelook.files.images import decode_image
-
-Image = npt.NDArray[np.uint8]
+from onelook.files.images import Image, decode_image
 
 READY, DECODED, DAMAGED = b"r", b"d", b"x"
 _SIZES = struct.Struct("<QQ")  # height and width; or 0 and the length of a message

@@ -9,23 +9,18 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from onelook.data.capacity import available_processors
 from onelook.data.media import VIDEO_SUFFIXES, is_still, media_kind, video_frames, video_info
 from onelook.errors import DataError, combined, counted
 from onelook.files.bounded import printable, read_bounded, refuse_impossible
 from onelook.files.image_bands import BandedImage, banded_image
 from onelook.files.image_headers import MAX_PIXELS
-from onelook.files.images import KIND_OF_SUFFIX, read_image
+from onelook.files.images import KIND_OF_SUFFIX, Image, read_image
 from onelook.inference.sources.addresses import kind_of
 from onelook.inference.sources.frame import Frame
 from onelook.inference.sources.prefetch import ahead_in_threads
 
 logger = logging.getLogger(__name__)
-
-Image = npt.NDArray[np.uint8]
 
 IMAGE_SUFFIXES = frozenset(KIND_OF_SUFFIX)
 GIF = b"GIF8"

@@ -16,12 +16,11 @@ from onelook.drawing.lettering import paste_patch, shortened, text_patch
 from onelook.drawing.palette import BLACK, WHITE
 from onelook.errors import counted
 from onelook.files.atomic import write_bytes_atomic
+from onelook.files.images import Image
 from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.structures.batch import Batch
 from onelook.structures.detections import Detections
 from onelook.structures.sample import ImageLabels
-
-Image = npt.NDArray[np.uint8]
 
 MOSAIC_WIDTH_PX = 1920
 CAPTION_PX = 22

@@ -16,7 +16,7 @@ from onelook.doctor.suspicions import Suspicion
 from onelook.drawing.boxes import draw_detections
 from onelook.errors import DataError
 from onelook.files.bounded import printable
-from onelook.files.images import encode_image, read_image
+from onelook.files.images import Image, encode_image, read_image
 from onelook.reports.check_page import CaptionedImage
 
 logger = logging.getLogger(__name__)
@@ -28,8 +28,6 @@ LEAST_VIEW_PX = 48
 # Size of the view relative to the boxes, so that their surroundings can be seen.
 SURROUNDINGS = 2.2
 _GAP_PX = 6
-
-Image = npt.NDArray[np.uint8]
 
 
 def suspicion_images(found: Sequence[Suspicion], scans: Scans, names: Sequence[str]) -> Iterator[CaptionedImage]:
