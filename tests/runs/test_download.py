@@ -214,7 +214,7 @@ def test_public_sets_name_plain_archives_or_none(name: str) -> None:
     content = load_yaml(description_of(name))
     if "download" in content:
         archives = archives_of(content, Path(name), no_hash=False)
-        assert all(archive.file.url.startswith("https://") and archive.file.size for archive in archives)
+        assert all(archive.url.startswith("https://") and archive.size for archive, _ in archives)
 
 
 def test_a_file_of_settings_names_what_to_fetch_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

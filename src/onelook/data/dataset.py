@@ -50,14 +50,6 @@ class Arrangement:
     weights: ImageWeights | None = None
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """How a training image was made: its plan, without images that could not be read, and where it came from."""
-
-    plan: AugmentPlan
-    info: ImageInfo
-
-
 class TrainDataset:
     """Augmented images: a sample is a pure function of data, settings, seed and its image numbers.
 
@@ -114,19 +106,19 @@ class TrainDataset:
         return [self._sample(*one) for one in zip(plans, labels, pixels, strict=True)]
 
     def _sample(self, plan: AugmentPlan, labels: tuple[Boxes, ClassIds], target: Image) -> Item:
-        made, image = self.drawn(plan, lambda readable: render_plan(readable, self.index, self.source, target))
-        if made.info.lost:
-            labels = labels_of_plan(self.index, made.plan)
+        made, info, image = self.drawn(plan, lambda readable: render_plan(readable, self.index, self.source, target))
+        if info.lost:
+            labels = labels_of_plan(self.index, made)
         sample = Sample(image, *labels)
         for step in plan.steps:
             sample = step.apply(sample)
         if sample.image is not target:
             target[:] = sample.image
-        info = replace(made.info, num_dropped_boxes=sample.num_dropped)
+        info = replace(info, num_dropped_boxes=sample.num_dropped)
         return make_item(target, sample.boxes, sample.class_ids, info)
 
-    def drawn(self, plan: AugmentPlan, draw: Callable[[AugmentPlan], T]) -> tuple[Drawn, T]:
-        """What `draw` makes of a plan, without the images that can no longer be read.
+    def drawn(self, plan: AugmentPlan, draw: Callable[[AugmentPlan], T]) -> tuple[AugmentPlan, ImageInfo, T]:
+        """A plan without images that can no longer be read, where its image comes from, and what `draw` makes of it.
 
         Raises:
             DataError: `draw` has raised it, in a dataset that is too small to do without an image.
@@ -140,7 +132,7 @@ class TrainDataset:
             plan, lost = readable_part(plan, self.source)
             result = draw(plan)
         size_hw = self.index.size_of(plan.image)
-        return Drawn(plan, ImageInfo(plan.image, self.index.paths[plan.image], size_hw, lost=lost)), result
+        return plan, ImageInfo(plan.image, self.index.paths[plan.image], size_hw, lost=lost), result
 
     @property
     def full_hw(self) -> tuple[int, int]:

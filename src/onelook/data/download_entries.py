@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,9 @@ _KEYS = ("url", "size", "sha256", "to")
 _EXAMPLE = "write `download: [{url: https://..., size: 123, sha256: ...}]`; archives are zip files"
 
 
-@dataclass(frozen=True)
-class Archive:
-    """An archive of a dataset, and the folder below its root that the content goes to; empty for the root itself."""
-
-    file: WebFile
-    to: str = ""
-
-
-def archives_of(content: Mapping[str, Any], path: Path, *, no_hash: bool) -> list[Archive]:
-    """What a dataset YAML says to fetch.
+def archives_of(content: Mapping[str, Any], path: Path, *, no_hash: bool) -> list[tuple[WebFile, str]]:
+    """The archives that a dataset YAML says to fetch, each with the folder below the root of the dataset that its
+    content goes to; empty for the root itself.
 
     Raises:
         SettingsError: nothing, a script, something without hash, or something that cannot be understood.
@@ -42,7 +34,7 @@ def archives_of(content: Mapping[str, Any], path: Path, *, no_hash: bool) -> lis
     return [_archive(entry, f"{where}: `download` number {n}", no_hash) for n, entry in enumerate(entries, start=1)]
 
 
-def _archive(entry: object, where: str, no_hash: bool) -> Archive:
+def _archive(entry: object, where: str, no_hash: bool) -> tuple[WebFile, str]:
     if not isinstance(entry, dict) or not isinstance(entry.get("url"), str):
         raise SettingsError(f"{where} has no `url`", hint=_EXAMPLE)
     unknown = [str(key) for key in entry if key not in _KEYS]
@@ -61,7 +53,7 @@ def _archive(entry: object, where: str, no_hash: bool) -> Archive:
         )
     if to and (not isinstance(to, str) or refusal_of(to) is not None):
         raise SettingsError(f"{where}: `to` is {to!r}", hint="give the name of a folder below that of the dataset")
-    return Archive(WebFile(entry["url"], size, sha256), to)
+    return WebFile(entry["url"], size, sha256), to
 
 
 def download_root(told: object, yaml_path: Path) -> Path:

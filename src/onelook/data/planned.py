@@ -16,7 +16,7 @@ from onelook.data.augment.labels import labels_of_plans
 from onelook.data.augment.plan import AugmentPlan, DeviceStep, Image
 from onelook.data.augment.render_gpu import Drawing, Layer, Render, render
 from onelook.data.augment.tile_tables import NUM_FIELDS, Field, Kind, PixelLocations, SentPixels, TileTable, layers_of
-from onelook.data.dataset import Drawn, TrainDataset
+from onelook.data.dataset import TrainDataset
 from onelook.data.item import batch_memory, collate_targets, empty_batch, normalised
 from onelook.data.sampler import EpochItem, SampleItems
 from onelook.structures.batch import Batch, ImageInfo, Targets
@@ -49,7 +49,8 @@ class PlannedBatch:
 class _Planned(NamedTuple):
     """One image of a batch."""
 
-    drawn: Drawn
+    plan: AugmentPlan
+    info: ImageInfo
     layers: list[TileTable]
     parts: list[Image]
 
@@ -83,11 +84,11 @@ class PlannedDataset:
             pixels = SentPixels(self._dataset.index, self._dataset.source)
             return layers_of(plan, pixels), pixels.parts
 
-        drawn, (layers, parts) = self._dataset.drawn(self._dataset.plan(slot), sent)
-        return _Planned(drawn, layers, parts)
+        plan, info, (layers, parts) = self._dataset.drawn(self._dataset.plan(slot), sent)
+        return _Planned(plan, info, layers, parts)
 
     def _collate(self, items: Sequence[_Planned]) -> PlannedBatch:
-        plans = [item.drawn.plan for item in items]
+        plans = [item.plan for item in items]
         sizes = [sum(part.shape[0] * part.shape[1] for part in item.parts) for item in items]
         for item, start in zip(items, np.cumsum([0, *sizes[:-1]]), strict=True):
             for layer in item.layers:
@@ -102,7 +103,7 @@ class PlannedDataset:
                 [normalised(boxes, plan.output_hw) for (boxes, _), plan in zip(labels, plans, strict=True)],
                 [torch.from_numpy(class_ids) for _, class_ids in labels],
             ),
-            infos=tuple(item.drawn.info for item in items),
+            infos=tuple(item.info for item in items),
         )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onelook.data.download_entries import Archive, archives_of, download_root
+from onelook.data.download_entries import archives_of, download_root
 from onelook.data.parallel_map import progress_log
 from onelook.data.sets import PUBLIC_SETS, description_of
 from onelook.errors import DataError, SettingsError
@@ -22,7 +22,7 @@ from onelook.files.archives import merge_folder, unpack_zip
 from onelook.files.atomic import write_bytes_atomic, write_text_atomic
 from onelook.files.bounded import printable
 from onelook.files.lock import locked
-from onelook.files.web import Transport, fetch, shown_address
+from onelook.files.web import Transport, WebFile, fetch, shown_address
 from onelook.files.yaml import load_yaml
 from onelook.interop.published_weights import PUBLISHED_WEIGHTS
 from onelook.processes.stop_signal import StopSignal
@@ -78,21 +78,21 @@ def download(
         with _claimed(work):
             done = _done(work)
             fetched, files = [], 0
-            for archive in archives:
-                key = json.dumps([archive.file.url, archive.file.sha256, archive.to])
+            for archive, to in archives:
+                key = json.dumps([archive.url, archive.sha256, to])
                 if key in done:
-                    logger.info("`%s` is here already", shown_address(archive.file.url))
+                    logger.info("`%s` is here already", shown_address(archive.url))
                     continue
                 path = work / _name_of(archive, key)
                 if not path.is_file():
-                    logger.info("fetching `%s`", shown_address(archive.file.url))
-                    told = progress_log(f"bytes of `{shown_address(archive.file.url)}`")
-                    digest = fetch(archive.file, path, transport=transport, stop_requested=stop, progress=told)
+                    logger.info("fetching `%s`", shown_address(archive.url))
+                    told = progress_log(f"bytes of `{shown_address(archive.url)}`")
+                    digest = fetch(archive, path, transport=transport, stop_requested=stop, progress=told)
                     logger.info("its SHA-256 is %s", digest)
-                files += _unpack(path, root / archive.to, work, stop)
+                files += _unpack(path, root / to, work, stop)
                 done.append(key)
                 write_text_atomic(work / DONE_NAME, json.dumps(done) + "\n")
-                fetched.append(archive.file.url)
+                fetched.append(archive.url)
                 if not settings.keep:
                     path.unlink()
     return DownloadResult(yaml_path, root, tuple(fetched), files)
@@ -113,9 +113,9 @@ def _claimed(work: Path) -> Iterator[None]:
         lock.release()
 
 
-def _name_of(archive: Archive, key: str) -> str:
+def _name_of(archive: WebFile, key: str) -> str:
     """A name of its own for each archive: one that was kept is not mistaken for another of the same name."""
-    name = re.sub(r"[^0-9A-Za-z._-]+", "_", archive.file.name)[-MAX_NAME:]
+    name = re.sub(r"[^0-9A-Za-z._-]+", "_", archive.name)[-MAX_NAME:]
     return f"{hashlib.sha256(key.encode()).hexdigest()[:16]}-{name}"
 
 
