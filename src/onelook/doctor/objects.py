@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from onelook.data.scan.rules import crowded_images
 from onelook.doctor.findings import Finding, Scans
@@ -14,15 +12,13 @@ from onelook.files.bounded import printable
 from onelook.geometry.boxes import cxcywh_to_xyxy
 from onelook.geometry.iou import paired_iou
 from onelook.structures.dataset_index import DatasetIndex
-from onelook.training.autoanchor import SMALL_SIDE_PX, label_sizes_px
+from onelook.training.autoanchor import SMALL_SIDE_PX, Array, label_sizes_px
 
 # Boxes of neighbours overlap less; two boxes around one object hardly ever do.
 SAME_OBJECT_IOU = 0.9
 # With more objects than this, each box is compared with the nearest ones only.
 MAX_OBJECTS = 2000
 _NEIGHBOURS = 50
-
-Array = npt.NDArray[Any]
 
 
 def doubled_object_findings(scans: Scans, names: Sequence[str]) -> Iterator[Finding]:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from onelook.structures.dataset_index import DatasetIndex
-from onelook.training.autoanchor import label_sizes_px
-
-Array = npt.NDArray[Any]
+from onelook.training.autoanchor import Array, label_sizes_px
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 # COCO's limits of small and medium objects, and a cell of the finest usual feature map: sides, pixels.

@@ -28,15 +28,6 @@ def scaling(x: float, y: float) -> Matrix:
     return np.array([[x, 0, 0], [0, y, 0], [0, 0, 1]], np.float64)
 
 
-def unit_square_onto(x: float, y: float, width: float, height: float) -> Matrix:
-    """From fractions of a box, (0, 0) to (1, 1), to where it lies: its left, top, width and height.
-
-    >>> transform_points(unit_square_onto(5, 6, 10, 20), np.array([[0.5, 1.0]])).tolist()
-    [[10.0, 26.0]]
-    """
-    return np.array([[width, 0, x], [0, height, y], [0, 0, 1]], np.float64)
-
-
 def rotation(degrees: float, gain: float = 1.0) -> Matrix:
     """Turn about the origin, counter-clockwise as seen on the screen (y points down), and stretch by `gain`."""
     angle = math.radians(degrees)

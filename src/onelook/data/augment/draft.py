@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from onelook.data.augment.keys import SampleKey
 from onelook.data.augment.plan import AugmentPlan, Step, Tile, TileChange
-from onelook.geometry.affine import Matrix, unit_square_onto
+from onelook.geometry.affine import Matrix, scaling, translation
 from onelook.geometry.letterbox import letterbox
 from onelook.settings.hyperparameters import Hyperparameters
 from onelook.structures.dataset_index import DatasetIndex
@@ -69,7 +69,7 @@ class Canvas:
         return tuple(
             Tile(
                 source=source,
-                matrix=self.to_output @ unit_square_onto(x, y, w, h),
+                matrix=self.to_output @ translation(x, y) @ scaling(w, h),  # from fractions of the image
                 window=(max(0.0, -x / w), max(0.0, -y / h), min(1.0, (width - x) / w), min(1.0, (height - y) / h)),
                 extent_wh=(w * self.gain, h * self.gain),
                 changes=own,
