@@ -95,11 +95,7 @@ def target_of(settings: ExportSettings, kind: Format) -> Path:
 
 
 def frame_of(imgsz: list[int], model: DetectionModel) -> tuple[int, int]:
-    """Height and width, pixels; those of training if none are given.
-
-    Raises:
-        SettingsError: see `refuse_frame`.
-    """
+    """Height and width, pixels; those of training if none are given; SettingsError: see `refuse_frame`."""
     if not imgsz:
         return usual_hw([model])
     frame_hw = (imgsz[0], imgsz[-1])

@@ -118,11 +118,7 @@ class Predictor:
         self._check()
 
     def with_settings(self, settings: PredictionSettings) -> Predictor:
-        """The same model with other thresholds and sizes; `half` and `augment` stay.
-
-        Raises:
-            SettingsError: see the class.
-        """
+        """The same model with other thresholds and sizes; `half` and `augment` stay; SettingsError: see the class."""
         other = copy.copy(self)
         other.settings = replace(settings, half=self.settings.half, augment=self.settings.augment)
         other._class_ids = class_ids_of(settings.classes or (), self.names) or None

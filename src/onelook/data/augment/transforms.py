@@ -104,20 +104,12 @@ class KeyedTransforms:
     key: SampleKey
 
     def apply(self, sample: Sample) -> Sample:
-        """See `Step`.
-
-        Raises:
-            SettingsError: see `UserTransforms.apply`.
-        """
+        """See `Step`; SettingsError: see `UserTransforms.apply`."""
         return self.transforms.apply(sample.image, sample.boxes, sample.class_ids, key=self.key)
 
 
 def check_transforms(specifications: Sequence[Specification]) -> None:
-    """Build the transforms once, so that errors show before a run begins.
-
-    Raises:
-        SettingsError: as of `UserTransforms`.
-    """
+    """Build the transforms once, so that errors show before a run begins; SettingsError: as of `UserTransforms`."""
     if specifications:
         UserTransforms(specifications)
 
