@@ -91,6 +91,18 @@ def test_image_that_cannot_be_decoded_leaves_its_place_to_others() -> None:
         assert made.submit(SMALL, 200).result(10).batch == 1
 
 
+def test_images_one_after_the_other_need_one_decoder() -> None:
+    asked = []
+
+    def decoder(number: int) -> Callable[[bytes], Image]:
+        return lambda data: asked.append(number) or decode_image(data)  # type: ignore[func-returns-value]
+
+    with batcher(lambda images: None, decoders=[decoder(0), decoder(1)]) as made:
+        for _ in range(4):
+            made.submit(SMALL, 200).result(10)
+    assert asked == [1] * 4
+
+
 def test_close_answers_what_was_given_and_skips_what_was_given_up() -> None:
     gate, seen = threading.Event(), []
 

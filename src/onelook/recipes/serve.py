@@ -93,6 +93,7 @@ def serving(given: Mapping[str, Any], *, file: Path | None = None) -> Iterator[S
         upload_seconds=settings.upload_seconds,
     )
     decoders = [Decoder(settings.decode_seconds, limits.max_pixels) for _ in range(min(4, available_processors()))]
+    decoders[-1].start()  # those that are needed for images that come together start with them
     batcher = Batcher(
         predictor.predict,
         batch_size=settings.batch_size,

@@ -62,7 +62,7 @@ class Batcher:
         batch_size: maximum number of images in a batch.
         wait_seconds: how long a decoded image waits for others.
         max_pixels: maximum number of pixels that are decoded and not yet predicted; a single image may have more.
-        decoders: one for each decoding thread.
+        decoders: one for each decoding thread; the last is asked first, and others only while it is busy.
 
     Attributes:
         seconds_per_image: moving average of the network's time; 0 before the first image.
@@ -88,7 +88,7 @@ class Batcher:
         self._is_stopping = False
         self._changed = threading.Condition()
         self._busy_since = 0.0
-        self._free: queue.SimpleQueue[Decode] = queue.SimpleQueue()
+        self._free: queue.LifoQueue[Decode] = queue.LifoQueue()
         for decoder in decoders:
             self._free.put(decoder)
         self._decoders = ThreadPoolExecutor(max_workers=len(decoders), thread_name_prefix="onelook-decode")

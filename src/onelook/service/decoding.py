@@ -39,7 +39,8 @@ class Decoder:
         self._seconds = seconds
         self._max_pixels = max_pixels
         self._closed = False
-        self._process = _started(self._max_pixels)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._changing = threading.Lock()
 
     def __call__(self, data: bytes) -> Image:
         """(H, W, 3) uint8 RGB of an image file, see `decode_image`.
@@ -47,9 +48,7 @@ class Decoder:
         Raises:
             DamagedImage: it cannot be decoded, not in time, or its process crashes.
         """
-        if self._process.poll() is not None and not self._closed:
-            self._process = _started(self._max_pixels)
-        process = self._process
+        process = self.start()
         assert process.stdin is not None and process.stdout is not None
         timer, begun = threading.Timer(self._seconds, process.kill), math.inf
         try:
@@ -68,11 +67,26 @@ class Decoder:
         finally:
             timer.cancel()
 
+    def start(self) -> subprocess.Popen[bytes]:
+        """Its process, started unless it runs: the first image need not wait for that if it is called before.
+
+        Raises:
+            DamagedImage: the decoder is closed.
+        """
+        with self._changing:
+            if self._closed:
+                raise DamagedImage("the service has ended")
+            if self._process is None or self._process.poll() is not None:
+                self._process = _started(self._max_pixels)
+            return self._process
+
     def close(self) -> None:
         """Kill the process."""
-        self._closed = True
-        self._process.kill()
-        self._process.wait()
+        with self._changing:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
+                self._process.wait()
 
 
 def work(max_pixels: int) -> None:
