@@ -25,7 +25,7 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
     ],
 )
 def test_a_package_that_is_too_old_is_named(found: str, problem: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installation, "requires", lambda name: ["torch>=2.10", 'pandas>=2; extra == "results"'])
+    monkeypatch.setattr(installation, "_requirements", lambda: ("torch>=2.10", 'pandas>=2; extra == "results"'))
     monkeypatch.setattr(installation, "installed_version", lambda package: found)
     assert list(unmet_requirements()) == ([problem] if problem else [])
     assert required_packages(extras=True) == {"torch": "2.10", "pandas": "2"}

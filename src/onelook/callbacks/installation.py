@@ -17,12 +17,18 @@ MAX_BYTES = 1 << 22
 
 def required_packages(*, extras: bool = False) -> dict[str, str]:
     """The minimum version of every package that Onelook needs, or with `extras` its extras too, by name."""
-    try:
-        lines = requires("onelook") or []
-    except PackageNotFoundError:
-        return {}
-    found = [re.match(r"([A-Za-z0-9_.-]+)[>=]=([0-9.]+)", line) for line in lines if extras or "extra ==" not in line]
+    lines = (line for line in _requirements() if extras or "extra ==" not in line)
+    found = [re.match(r"([A-Za-z0-9_.-]+)[>=]=([0-9.]+)", line) for line in lines]
     return {match[1]: match[2] for match in found if match}
+
+
+@lru_cache
+def _requirements() -> tuple[str, ...]:
+    """Those of the installed package, whose metadata hold the whole README; none if it is not installed."""
+    try:
+        return tuple(requires("onelook") or ())
+    except PackageNotFoundError:
+        return ()
 
 
 @lru_cache

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def refuse_disagreement(settings: TrainSettings, splits: Splits, model: Detectio
         "settings": _digest(settings.model_dump(mode="json", exclude=_OWN)),
         "training and validation data": _digest([splits.names, splits.fingerprints()]),
         "model": _digest(model.definition),
-        "Onelook": f"{version('onelook')} {_code_digest() if group.world_size > 1 else ''}",
+        "Onelook": f"{_own_version()} {_code_digest() if group.world_size > 1 else ''}",
         "torch": torch.__version__,
     }
     all_of_them = group.gather_values(mine)
@@ -76,12 +77,18 @@ def refuse_other_data(resumed: Resumed, splits: Splits) -> None:
 def made_with(device: torch.device, group: ProcessGroup) -> dict[str, str | int]:
     """What the exact result depends on, besides settings and data."""
     return {
-        "onelook": version("onelook"),
+        "onelook": _own_version(),
         "torch": torch.__version__,
         "device": device.type,
         "threads": torch.get_num_threads(),
         "processes": group.world_size,
     }
+
+
+@lru_cache
+def _own_version() -> str:
+    """Read once: the metadata of the package hold its whole README."""
+    return version("onelook")
 
 
 def warn_of_other_machine(resumed: Resumed, now: Mapping[str, str | int]) -> None:
