@@ -21,16 +21,16 @@ OF_OURS = re.compile(r'"onelook\[(?P<extra>[a-z-]+)\]"')
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:
     """Line and text of all string literals that a user may see: all but docstrings; those of settings are shown."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     of_settings = path.parent.name == "settings"
     hidden = {
         id(node.body[0].value)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Expr) and not of_settings:
             hidden.add(id(node.value))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in hidden:

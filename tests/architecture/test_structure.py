@@ -156,7 +156,7 @@ class Facts:
 @cache
 def facts_of(path: Path) -> Facts:
     tree = tree_of(path)
-    nodes = list(ast.walk(tree))
+    nodes = list(statements_in(tree))
     top_level = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     functions = [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
     name = name_of(path) if path.is_relative_to(PACKAGE) else ""
@@ -166,8 +166,21 @@ def facts_of(path: Path) -> Facts:
         tuple(node.name for node in nodes if isinstance(node, ast.ClassDef)),
         tuple((node.name, (node.end_lineno or node.lineno) - node.lineno + 1) for node in functions),
         tuple(f"line {node.lineno}" for node in tree.body if runs_at_import(node)),
-        tuple(problem for node in nodes for problem in banned_in(node, name)) if name else (),
+        tuple(problem for node in ast.walk(tree) for problem in banned_in(node, name)) if name else (),
     )
+
+
+def statements_in(tree: ast.Module) -> Iterator[ast.AST]:
+    """All statements, imports, classes and functions among them, however deep; not the expressions, which are many."""
+    left: list[ast.AST] = [tree]
+    while left:
+        node = left.pop()
+        yield node
+        left += [
+            child
+            for child in ast.iter_child_nodes(node)
+            if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case)
+        ]
 
 
 def floor_of(module: str) -> tuple[str, int]:
