@@ -41,7 +41,9 @@ TABLE = f"""\
 head:
   - [[3, 4, 5], 1, Detect, [nc, anchors]]
 """
+# Tests that share what takes seconds to import, which one of several processes does if they follow each other.
 EXPORTING = ("tests/exports/", "tests/interop/test_yolox_weights.py", "tests/runs/test_options_export.py")
+TRACKING = ("tests/callbacks/test_tracker", "tests/runs/test_options_trackers.py", "tests/runs/test_options_wandb.py")
 SIZE = 96
 NAMES = ("square", "disc")
 
@@ -77,8 +79,12 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What exports ONNX comes first, and so goes to one of several processes: each would import for seconds before."""
-    items.sort(key=lambda item: not item.nodeid.startswith(EXPORTING))
+    """Tests that share an import come first; those of pages last, so that the browser does not wait for others."""
+
+    def place(item: pytest.Item) -> tuple[bool, ...]:
+        return "browser" in item.fixturenames, *(not item.nodeid.startswith(group) for group in (EXPORTING, TRACKING))
+
+    items.sort(key=place)
 
 
 def pytest_sessionfinish() -> None:
@@ -122,14 +128,24 @@ def operators_of_onnx_that_are_read_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def loggers_that_pass_on_what_they_are_told(operators_of_onnx_that_are_read_once: None) -> None:
+    """To each that does not, pytest gives its handlers six times a test: torch has forty of them."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("torch") and isinstance(logger, logging.Logger):
+            logger.propagate = True
+
+
 @pytest.fixture(autouse=True)
 def logging_from_the_start() -> None:
     """No test finds the messages of the package switched off by one before it."""
-    logging.disable(logging.NOTSET)
+    if logging.root.manager.disable:
+        logging.disable(logging.NOTSET)
     package = logging.getLogger("onelook")
     package.handlers.clear()
     package.propagate = True
-    package.setLevel(logging.NOTSET)
+    if package.level:  # to set it clears the caches of all loggers
+        package.setLevel(logging.NOTSET)
     for name, child in logging.root.manager.loggerDict.items():
         if name.startswith("onelook") and isinstance(child, logging.Logger):
             child.disabled = False
@@ -162,9 +178,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """The browser for tests of pages, started once for those of a file: one that waits takes processor time too."""
+    """The browser for tests of pages, which come last: one that waits takes processor time too."""
     running = Browser(find_browser())
     yield running
     running.close()
