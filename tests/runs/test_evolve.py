@@ -154,15 +154,13 @@ def test_search_that_is_stopped_goes_on_to_the_same_bits(search: Options, method
 )
 def test_same_command_resumes_where_it_may_use_the_folder(search: Options, method: str, way: dict[str, Any]) -> None:
     given = search | {"evolve_method": method}
-    evolve(given | {"evolve": 1})
+    folder = evolve(given | {"evolve": 1}).run_folder
+    if method == "genetic":
+        with RunDir(folder).lock(), pytest.raises(RunFolderError, match="is in use"):
+            evolve(given | {"exist_ok": True})
     result = evolve(given | way | {"evolve": 2})
     assert result.run_folder == given["project"] / "exp" and len(result.rows) == 2
     assert evolve(given | {"evolve": 1}).run_folder == given["project"] / "exp2"
-
-
-def test_search_that_has_all_its_trials_tells_its_result_again(search: Options) -> None:
-    result = evolve(search | {"evolve": 1})
-    assert evolve({"resume_evolve": str(result.run_folder)}) == result
 
 
 @pytest.mark.parametrize("method", ONE_METHOD)
@@ -245,8 +243,9 @@ def test_start_outside_of_what_is_searched_is_brought_in_with_a_warning(
     search: Options, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        rows = evolve(search | {"evolve": 1, "box": 0.5}).rows
-    assert rows[0].genes["box"] == 0.2
+        result = evolve(search | {"evolve": 1, "box": 0.5, "name": "cfg"})
+    assert result.rows[0].genes["box"] == 0.2
+    assert result.run_folder == search["project"] / "tiny", "it may be called after the model"
     assert "`box` 0.5 lies outside of what is searched: starting from 0.2" in caplog.text
 
 
@@ -294,13 +293,6 @@ def test_search_on_changed_data_does_not_go_on(search: Options, home: Home) -> N
         evolve({"resume_evolve": str(folder), "evolve": 2})
 
 
-def test_second_genetic_search_in_the_same_folder_is_refused(search: Options) -> None:
-    given = search | {"evolve_method": "genetic"}
-    folder = evolve(given | {"evolve": 1}).run_folder
-    with RunDir(folder).lock(), pytest.raises(RunFolderError, match="is in use"):
-        evolve(given | {"exist_ok": True})
-
-
 def test_without_optuna_the_genetic_search_takes_its_place(
     search: Options, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -313,17 +305,6 @@ def test_without_optuna_the_genetic_search_takes_its_place(
     with pytest.raises(SettingsError, match="package `optuna`, which is not installed") as caught:
         evolve(search | {"evolve_method": "optuna"})
     assert caught.value.hint == 'pip install "onelook[tune]"'
-
-
-def test_folder_may_be_called_after_the_model(search: Options) -> None:
-    assert evolve(search | {"evolve": 1, "name": "cfg"}).run_folder == search["project"] / "tiny"
-
-
-def test_library_says_as_much_after_a_search_as_before(search: Options) -> None:
-    package = logging.getLogger("onelook")
-    before = package.level
-    evolve(search | {"evolve": 1})
-    assert package.level == before
 
 
 def words(home: Home, command: str, *others: object) -> list[str]:
@@ -381,8 +362,11 @@ def test_two_commands_at_once_share_the_trials(place: str, home: Home) -> None:
     assert max(text.count("\n") for text in histories) == 9
 
 
-def test_python_has_the_search_too(search: Options) -> None:
+def test_python_has_the_search_too_and_tells_the_result_of_a_finished_one_again(search: Options) -> None:
     data, search["evolve"] = search.pop("data"), 1
     seen: list[Row] = []
+    before = logging.getLogger("onelook").level
     result: EvolveResult = onelook.evolve(data, observer=lambda row, rows: seen.append(row), **search)
     assert tuple(seen) == result.rows
+    assert logging.getLogger("onelook").level == before, "it says as much as before"
+    assert evolve({"resume_evolve": str(result.run_folder)}) == result

@@ -93,7 +93,7 @@ def assert_chart(path: Path) -> np.ndarray:
     """The file holds ink, and none of it touches the border, where it would be cut."""
     image = drawn(path)
     assert min(image.shape[:2]) > 200
-    assert image.std() > 1, "blank"
+    assert image[::4, ::4].std() > 1, "blank"
     frame = np.concatenate([image[:3].ravel(), image[-3:].ravel(), image[:, :3].ravel(), image[:, -3:].ravel()])
     assert frame.min() > 240, "something is cut at the border"
     assert [file.name for file in path.parent.iterdir() if "tmp" in file.name] == []
