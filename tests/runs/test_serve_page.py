@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,7 +60,6 @@ def shown(tab: Tab) -> list[str]:
 def test_page_shows_what_the_service_finds(tab: Tab, service: Service, sample_image: Path, tmp_path: Path) -> None:
     assert tab.evaluate("document.title") == "Onelook"
     assert tab.wait_for("model.textContent") == "shapes.safetensors · 2 classes"
-    tab.screenshot(tmp_path / "empty.png")
     tab.drop(sample_image, "#drop")
     tab.wait_for("document.querySelector('.box') && image.complete")
     found = ask(service.url, "POST", "/detect", sample_image.read_bytes()).json["detections"]
@@ -118,7 +118,7 @@ def test_page_says_why_an_image_is_refused(tab: Tab, sample_image: Path, tmp_pat
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "height"), [(360, 740), (820, 1180), (1440, 900)])
 def test_page_fits_every_screen(
-    browser: Browser, service: Service, sample_image: Path, tmp_path: Path, scheme: str, width: int, height: int
+    browser: Browser, service: Service, sample_image: Path, scheme: str, width: int, height: int
 ) -> None:
     tab = browser.open(service.url, width=width, height=height, mobile=width < 900)
     tab.prefer(prefers_color_scheme=scheme)
@@ -131,5 +131,6 @@ def test_page_fits_every_screen(
         cut = "[...document.querySelectorAll('button, .button, h2, #least')].filter(part => part.offsetParent).filter("
         cut += "part => { const box = part.getBoundingClientRect(); return box.left < 0 || box.right > innerWidth; })"
         assert tab.evaluate(f"{cut}.length") == 0
-        tab.screenshot(tmp_path / f"{step}-{scheme}-{width}.png", whole=True)
+        if shots := os.environ.get("ONELOOK_SCREENSHOTS"):
+            tab.screenshot(Path(shots) / f"service-{step}-{scheme}-{width}.png", whole=True)
     tab.close()
