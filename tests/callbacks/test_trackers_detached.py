@@ -130,32 +130,32 @@ def test_boxes_come_ten_times_in_a_run(tmp_path: Path) -> None:
     assert turns == [2, 5, 8, 11, 14, 17, 20, 23, 26, 29, 32, 34]
 
 
-@pytest.mark.parametrize(
-    ("method", "problem"),
-    [
-        ("start", ValueError("no route to host")),
-        ("log_row", OSError("no route to host")),
-        ("log_row", SystemExit(3)),
-        ("log_images", KeyError(0)),
-        ("log_boxes", RuntimeError()),
-        ("log_model", MemoryError()),
-        ("finish", ValueError()),
-    ],
-)
-def test_a_tracker_that_fails_costs_one_warning(
-    tiny_run: dict[str, Any], caplog: pytest.LogCaptureFixture, method: str, problem: BaseException
-) -> None:
-    failing, notebook = Failing(method, problem), Notebook()
+PROBLEMS: list[tuple[str, BaseException]] = [
+    ("start", ValueError("no route to host")),
+    ("log_row", OSError("no route to host")),
+    ("log_row", SystemExit(3)),
+    ("log_images", KeyError(0)),
+    ("log_boxes", RuntimeError()),
+    ("log_model", MemoryError()),
+    ("finish", ValueError()),
+]
+
+
+def test_a_tracker_that_fails_costs_one_warning(tiny_run: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    """Each has a thread of its own, whatever happens to the others."""
+    failing = {f"bad{number}": Failing(*case) for number, case in enumerate(PROBLEMS)}
+    notebook = Notebook()
     run = tiny_run["project"] / "exp"
     run.mkdir(parents=True)
     (run / "labels.png").touch()
-    both = Detached({"bad": kind_of(failing), "good": kind_of(notebook)})
-    result = train({**tiny_run, "exist_ok": True}, callbacks=[both])
+    detached = Detached({name: kind_of(tracker) for name, tracker in {**failing, "good": notebook}.items()})
+    result = train({**tiny_run, "exist_ok": True}, callbacks=[detached])
     assert result.outcome.reason == "finished"
-    assert failing.calls[-1][0] == method and len(failing.of(method)) == 1, "it is not asked again"
+    for tracker, (method, _) in zip(failing.values(), PROBLEMS, strict=True):
+        assert tracker.calls[-1][0] == method and len(tracker.of(method)) == 1, "it is not asked again"
     assert len(notebook.of("log_row")) == 2 and len(notebook.of("finish")) == 1
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert warnings == ["tracker `bad` failed and is switched off; the run continues"]
+    assert sorted(warnings) == [f"tracker `{name}` failed and is switched off; the run continues" for name in failing]
 
 
 def test_a_blocked_tracker_holds_nobody_up_and_gets_all_rows_later(tmp_path: Path) -> None:
