@@ -35,6 +35,11 @@ def rebuilt(weights: Weights) -> DetectionModel:
     return model.eval()
 
 
+def narrow(name: str) -> dict[str, Any]:
+    """The definition of a shipped model, with few channels."""
+    return {**find_definition(name)[0], "width_multiple": 0.1}
+
+
 def assert_holds(weights: Weights, model: DetectionModel) -> None:
     expected = halved(model)
     assert weights.names == model.names and weights.tensors.keys() == expected.keys()
@@ -78,8 +83,7 @@ def test_an_unfinished_run_gives_its_averaged_model(detector: DetectionModel, ti
     "name", ["yolov5n", "yolov5s-LeakyReLU", "yolov5s-ghost", "yolov5s-transformer", "yolov3-tiny", "yolov5-p34"]
 )
 def test_shipped_models_are_rebuilt_with_what_they_compute(name: str, tmp_path: Path) -> None:
-    table = {**find_definition(name)[0], "width_multiple": 0.1}
-    model = trained(table, [f"class {i}" for i in range(3)]).eval()
+    model = trained(narrow(name), [f"class {i}" for i in range(3)]).eval()
     weights = read(tmp_path, stripped(model, SINCE_7_0))
     assert_holds(weights, model)
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -274,12 +278,12 @@ def test_tensors_do_not_share_the_memory_of_anything(detector: DetectionModel, t
     [Look(recomputes=True), Look(package="yolov5."), Look(package="a.b.", names_as_mapping=True, recomputes=True)],
 )
 def test_files_of_newer_torch_and_of_a_package_are_read(look: Look, tmp_path: Path) -> None:
-    model = trained("yolov5n", ("square", "disc"))
+    model = trained(narrow("yolov5n"), ("square", "disc"))
     assert_holds(read(tmp_path, stripped(model, look)), model)
 
 
 def test_an_upsampling_by_a_fraction_is_not_taken_for_the_same(tmp_path: Path) -> None:
-    model = trained("yolov5n", ("square", "disc"))
+    model = trained(narrow("yolov5n"), ("square", "disc"))
     disguise = Disguise(Look(recomputes=True))
     changed = disguise.model(model)
     next(part for part in changed.modules() if isinstance(part, nn.Upsample)).scale_factor = 2.5

@@ -80,11 +80,12 @@ def test_the_lines_are_the_anchors_of_a_model(study: AnchorStudy, tiny_model: Pa
     assert [len(row) for row in rows] == [6, 6, 6]
 
 
-def test_the_command_prints_all_of_it(tiny_data: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_all_of_it(
+    study: AnchorStudy, tiny_data: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["anchors", str(tiny_data), "--cfg", str(tiny_model), "--img", "96", "--output", "fit.jpg"]
     assert main(words) == 0
     out = capsys.readouterr().out
-    study = study_anchors({"data": tiny_data, "cfg": tiny_model, "imgsz": 96})
     assert f"{len(study.sizes_px)} labels at an image size of 96" in out and "side below" not in out
     for fit in (study.current, study.found):
         assert f"{fit.mean_ratio:.3f}" in out and f"{fit.anchors_per_target:.2f}" in out

@@ -24,14 +24,19 @@ from onelook.training.weights import load_detector
 NAME = "yolox-nano"
 
 
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The file of a small model."""
+    return save_pth(tmp_path_factory.mktemp("theirs") / "theirs.pth", *trained_yolox(NAME, 80)).read_bytes()
+
+
 @pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """A server that has the file, which is a small model's; what it is asked for."""
+def served(published: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A server that has the file; what it is asked for."""
     monkeypatch.setenv("ONELOOK_CACHE", str(tmp_path / "cache"))
-    data = save_pth(tmp_path / "theirs.pth", *trained_yolox(NAME, 80)).read_bytes()
-    with serving_files({"/yolox_nano.pth": data}) as (address, asked):
-        sha256 = hashlib.sha256(data).hexdigest()
-        here = replace(PUBLISHED_WEIGHTS[NAME], url=f"{address}/yolox_nano.pth", sha256=sha256, size=len(data))
+    with serving_files({"/yolox_nano.pth": published}) as (address, asked):
+        sha256 = hashlib.sha256(published).hexdigest()
+        here = replace(PUBLISHED_WEIGHTS[NAME], url=f"{address}/yolox_nano.pth", sha256=sha256, size=len(published))
         monkeypatch.setitem(PUBLISHED_WEIGHTS, NAME, here)
         yield asked
 

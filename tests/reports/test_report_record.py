@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,12 @@ def metrics_npz(**changes: np.ndarray) -> bytes:
     return arrays.getvalue()
 
 
+@cache
+def usual_metrics() -> bytes:
+    """Made once: to compress them takes longer than the tests."""
+    return metrics_npz()
+
+
 def make_folder(path: Path) -> Path:
     path.mkdir(parents=True)
     (path / "settings.yaml").write_text("epochs: 20\nimgsz: 320\n")
@@ -45,7 +52,7 @@ def make_folder(path: Path) -> Path:
     head = "epoch,train_seconds,val_seconds,save_seconds,train_images_per_second"
     (path / "speed.csv").write_text(f"{head}\n0,2.0,1.0,0.5,10.0\n1,2.0,1.0,0.5,10.0\n1,2.0,0.0,0.5,20.0\n")
     (path / "status.json").write_text('{"state": "finished", "message": ""}')
-    (path / "metrics.npz").write_bytes(metrics_npz())
+    (path / "metrics.npz").write_bytes(usual_metrics())
     classes = [{"name": "bee"}, {"name": "wasp"}]
     (path / "metrics.json").write_text(json.dumps({"classes": classes, "milliseconds_per_image": {"load": 1.0}}))
     (path / "examples.json").write_text(json.dumps(EXAMPLES))
