@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
@@ -16,7 +15,7 @@ from onelook.doctor.diagnosis import Diagnosis
 from onelook.doctor.faults import FAULTS
 from onelook.doctor.findings import Finding, by_kind, by_severity
 from onelook.doctor.judge import LEAST_MAP50
-from onelook.recipes.check import CheckResult, check
+from onelook.recipes.check import check
 from onelook.settings.check import CheckSettings
 from onelook.settings.command_line import typed_options
 
@@ -36,37 +35,24 @@ def run(arguments: argparse.Namespace) -> CommandResult:
     console.print(_splits(result.diagnosis))
     for kind, findings in found.items():
         print(f"\n{FAULTS[kind].severity}: {FAULTS[kind].title}: {len(findings)}")
-        _print_some(findings)
+        print(*(f"  {finding}" for finding in findings[:MAX_ENTRIES]), sep="\n")
+        if len(findings) > MAX_ENTRIES:
+            print(f"  ... and {len(findings) - MAX_ENTRIES} more")
     if found:
         console.print()
         console.print(_cures(found))
-    _print_detector_map(result)
-    print(f"\n{result.diagnosis.verdict}")
-    if result.refusal is None and by_severity(result.diagnosis.findings)["error"]:
-        print("training would still start, so the exit code is 0; with `--strict` it is 65")
-    _say_where(result)
-    document = {**result.diagnosis.document(), "output": result.settings.output or None, "fixed": result.fixed}
-    return CommandResult(document, result.refusal)
-
-
-def _print_detector_map(result: CheckResult) -> None:
     map50 = result.diagnosis.detector_map50
     if map50 is not None:
         print(f"\nthe detector has mAP50 {map50:.3f} on this dataset{'' if map50 >= LEAST_MAP50 else TOO_WEAK}")
-
-
-def _print_some(findings: Sequence[Finding]) -> None:
-    for finding in findings[:MAX_ENTRIES]:
-        print(f"  {finding}")
-    if len(findings) > MAX_ENTRIES:
-        print(f"  ... and {len(findings) - MAX_ENTRIES} more")
-
-
-def _say_where(result: CheckResult) -> None:
+    print(f"\n{result.diagnosis.verdict}")
+    if result.refusal is None and by_severity(result.diagnosis.findings)["error"]:
+        print("training would still start, so the exit code is 0; with `--strict` it is 65")
     if result.settings.output:
         print(f"results are in {result.settings.output}")
     if result.fixed is not None:
         print(f"corrected copy: {result.fixed}")
+    document = {**result.diagnosis.document(), "output": result.settings.output or None, "fixed": result.fixed}
+    return CommandResult(document, result.refusal)
 
 
 def _splits(diagnosis: Diagnosis) -> Table:

@@ -51,11 +51,6 @@ class FramePredictor:
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("wait for images", "predict"), 0.0))
     _tracks: dict[Path, tuple[ByteTrack, int]] = field(default_factory=dict)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The class names of the detections."""
-        return self.predictor.names
-
     def predict(
         self, sources: OpenSources, check: Callable[[], None], *, on_problem: Callable[[DataError], None]
     ) -> Iterator[list[FrameDetections]]:

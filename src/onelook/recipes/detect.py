@@ -68,7 +68,7 @@ def detect(
         if reading.is_empty:
             raise reading.nothing(settings.source, problems)
         folder = _run_folder(settings, [*reading.file_numbers, *([file] if file else [])])
-        names = frame_predictor.names
+        names = frame_predictor.predictor.names
         files = stack.enter_context(
             DetectionFiles(folder, settings, names, has_numbers=reading.have_numbers, on_problem=problems.append)
         )

@@ -44,8 +44,10 @@ def plot_results(rows: Sequence[Mapping[str, float | None]], path: Path) -> Path
     Args:
         rows: the lines of `results.csv`; a value that is missing, None or not a number is left out.
     """
+    names = loss_names(dict.fromkeys(column for row in rows for column in row))
+    losses = (Panel(loss_title(name), ((f"train/{name}_loss", "train"), (f"val/{name}_loss", "val"))) for name in names)
+    panels = [*losses, *PANELS]
     with chart(path, height_in=HEIGHT_IN) as figure:
-        panels = [*_loss_panels(rows), *PANELS]
         for axes, panel in zip(figure.subplots(2, math.ceil(len(panels) / 2)).flat, panels, strict=False):
             axes.set(title=panel.title, xlabel="Epoch")
             axes.locator_params(axis="x", integer=True, nbins=6)
@@ -61,12 +63,6 @@ def plot_results(rows: Sequence[Mapping[str, float | None]], path: Path) -> Path
                 axes.set_xlim(axes.get_xlim()[0] - 1, axes.get_xlim()[1] + 1)
             axes.legend(loc="best")
     return path
-
-
-def _loss_panels(rows: Sequence[Mapping[str, float | None]]) -> list[Panel]:
-    """One panel for each term of the loss."""
-    names = loss_names(dict.fromkeys(column for row in rows for column in row))
-    return [Panel(loss_title(name), ((f"train/{name}_loss", "train"), (f"val/{name}_loss", "val"))) for name in names]
 
 
 def _draw_line(

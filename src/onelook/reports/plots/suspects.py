@@ -67,8 +67,9 @@ def draw_suspicion(
         result: npt.NDArray[Any] = (np.asarray(boxes, np.float64).reshape(-1, 4) - shift) * scale
         return result
 
-    inside = _touching(placed(boxes_xyxy))
-    labelled = draw_detections(view, placed(boxes_xyxy)[inside], np.asarray(class_ids)[inside], None, names)
+    boxes = placed(boxes_xyxy)
+    inside = ((boxes[:, 2:] > 0) & (boxes[:, :2] < SIDE_PX)).all(axis=1)
+    labelled = draw_detections(view, boxes[inside], np.asarray(class_ids)[inside], None, names)
     seen = view
     if suspicion.seen_box is not None:
         box, score = placed(np.array(suspicion.seen_box)), np.array([suspicion.score])
@@ -88,9 +89,3 @@ def view_of(suspicion: Suspicion, size_hw: tuple[int, int]) -> tuple[int, int, i
     start = np.clip(centre - side_xy / 2, 0, limits - side_xy).astype(int)
     end = np.minimum(start + np.maximum(side_xy.astype(int), 1), limits)
     return int(start[0]), int(start[1]), int(end[0]), int(end[1])
-
-
-def _touching(boxes: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Which boxes are at least partly in the view."""
-    is_in: npt.NDArray[np.bool_] = np.all((boxes[:, 2:] > 0) & (boxes[:, :2] < SIDE_PX), axis=1)
-    return is_in
