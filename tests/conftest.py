@@ -43,6 +43,7 @@ head:
 """
 # Tests that share what takes seconds to import, which one of several processes does if they follow each other.
 EXPORTING = ("tests/exports/", "tests/interop/test_yolox_weights.py", "tests/runs/test_options_export.py")
+COMPILING = ("tests/runs/test_options_passes.py", "tests/training/test_network_passes.py")
 TRACKING = ("tests/callbacks/test_tracker", "tests/runs/test_options_trackers.py", "tests/runs/test_options_wandb.py")
 SIZE = 96
 NAMES = ("square", "disc")
@@ -82,7 +83,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share an import come first; those of pages last, so that the browser does not wait for others."""
 
     def place(item: pytest.Item) -> tuple[bool, ...]:
-        return "browser" in item.fixturenames, *(not item.nodeid.startswith(group) for group in (EXPORTING, TRACKING))
+        groups = (EXPORTING, COMPILING, TRACKING)
+        return "browser" in item.fixturenames, *(not item.nodeid.startswith(group) for group in groups)
 
     items.sort(key=place)
 
