@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from command_runs import Home
-from option_runs import Hide, Options, Trained, covers, fit
+from option_runs import Hide, Options, Trained, begun, covers, fit
 
 from onelook.errors import DataError, DeviceError, OnelookError, SettingsError
 from onelook.models.detector import create_model
@@ -70,7 +70,7 @@ def test_weights_of_other_classes_give_all_but_the_head(
 
 @covers("train", "hyp")
 def test_hyperparameters_come_from_a_preset_or_a_file(options: Options, tmp_path: Path) -> None:
-    assert fit(options, hyp="scratch-high").trace.start[0].settings.copy_paste == 0.1
+    assert begun(options, hyp="scratch-high").start[0].settings.copy_paste == 0.1
     file = tmp_path / "mine.yaml"
     file.write_text("lr0: 0.5\nlrf: 1\n")
     assert fit(options, hyp=file).row["x/lr1"] == 0.5
@@ -90,9 +90,7 @@ def test_rect_fits_frames_to_the_images(home: Home, options: Options) -> None:
     for split in ("train", "val", "test"):
         for path in (home.data / "images" / split).iterdir():
             cv2.imwrite(str(path), cv2.imread(str(path))[:40])
-    shapes = {
-        rect: fit(options, data=home.yaml, imgsz=96, rect=rect, mosaic=1).trace.inputs[0] for rect in (False, True)
-    }
+    shapes = {rect: begun(options, data=home.yaml, imgsz=96, rect=rect, mosaic=1).inputs[0] for rect in (False, True)}
     assert shapes == {False: (20, 3, 96, 96), True: (20, 3, 64, 96)}
 
 
@@ -208,7 +206,7 @@ def test_workers_change_no_bit(options: Options) -> None:
 @covers("train", "project", "name", "exist_ok")
 def test_the_run_folder_is_where_it_was_asked_for(options: Options, tmp_path: Path) -> None:
     folders = [
-        fit({**options, "project": tmp_path / "a"}, **changes).result.run_folder.relative_to(tmp_path).as_posix()
+        begun({**options, "project": tmp_path / "a"}, **changes).start[0].run_folder.relative_to(tmp_path).as_posix()
         for changes in ({}, {}, {"name": "x/y"}, {"name": "x/y", "exist_ok": True}, {"name": "cfg"})
     ]
     assert folders == ["a/exp", "a/exp2", "a/x/y", "a/x/y", "a/tiny"]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from checkpoint_content import content_of
 from command_runs import Home
-from option_runs import Options, Trained, covers, fit
+from option_runs import Options, Trained, begun, covers, fit
 from stop_at import StopAt
 
 from onelook.data.augment.keys import Purpose, SampleKey, generator
@@ -101,9 +101,9 @@ def test_mosaics_of_nine_show_more_objects(home: Home, options: Options) -> None
     for label in (home.data / "labels" / "train").iterdir():
         label.write_text("0 .5 .5 .3 .3\n")
     mine = {**options, "data": home.yaml, "mosaic": 1}
-    four, some, nine = (fit(mine, mosaic9=share).trace.steps[0].num_boxes for share in (0, 0.5, 1))
+    four, some, nine = (begun(mine, mosaic9=share).steps[0].num_boxes for share in (0, 0.5, 1))
     assert four < some < nine and nine > 1.3 * four
-    assert fit(mine, mosaic=0, mosaic9=1).trace.steps[0].num_boxes == 20, "no mosaics at all"
+    assert begun(mine, mosaic=0, mosaic9=1).steps[0].num_boxes == 20, "no mosaics at all"
 
 
 CROP = {"name": "RandomResizedCrop", "size": [64, 64], "scale": [0.1, 0.3], "p": 1}

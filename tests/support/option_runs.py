@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from stop_at import StopAt
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from onelook.errors import StopRequested
 from onelook.models.detector import DetectionModel
 from onelook.recipes.train import train
 from onelook.recipes.train_result import TrainResult
@@ -165,6 +167,14 @@ def fit(options: Options, *others: Callback, **changes: Any) -> Trained:
     with trace.watching():
         result = train({**options, **changes}, callbacks=[trace, *others])
     return Trained(result, trace)
+
+
+def begun(options: Options, **changes: Any) -> Trace:
+    """What is seen of a training with `options` and `changes` that is stopped after its first step."""
+    trace = Trace()
+    with trace.watching(), suppress(StopRequested):
+        train({**options, **changes}, callbacks=[trace, StopAt(1)])
+    return trace
 
 
 def label_with(data: Path, text: str) -> None:
