@@ -93,7 +93,8 @@ def serving(given: Mapping[str, Any], *, file: Path | None = None) -> Iterator[S
         upload_seconds=settings.upload_seconds,
     )
     decoders = [Decoder(settings.decode_seconds, limits.max_pixels) for _ in range(min(4, available_processors()))]
-    decoders[-1].start()  # those that are needed for images that come together start with them
+    for decoder in decoders:
+        decoder.start()  # images that come together need not wait for one
     batcher = Batcher(
         predictor.predict,
         batch_size=settings.batch_size,
