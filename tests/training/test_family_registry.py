@@ -22,7 +22,7 @@ from onelook.training.state import initial_state
         ("yolox-nano", {"anchor_t": 3.0, "auto_balance": True}, "ends with YoloX: `anchor_t`, `auto_balance`"),
         ("yolox-nano", {"box": 0.1, "obj": 0.7, "label_smoothing": 0.1}, ""),
         ("yolov5n", {"anchor_t": 3.0, "auto_balance": True}, ""),
-        ("onelook5n", {"obj": 0.7, "anchor_t": 3.0}, "ends with Look: `anchor_t`"),
+        ("onelook5n", {"obj": 0.7}, ""),
         ("onelook5n", {"obj": 0.7, "no_one": True}, "ends with Look: `obj`"),
     ],
 )

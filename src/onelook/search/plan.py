@@ -119,7 +119,7 @@ def method_of(settings: EvolveSettings) -> str:
 
 def plan_of(settings: EvolveSettings) -> Plan:
     """The plan for these settings; genes without effect on the model are left out."""
-    idle = set(family_of(definition_of(settings)).without_effect)
+    idle = set(family_of(definition_of(settings)).ignored(has_second_branch=not settings.no_one))
     if settings.noautoanchor:
         idle.add("anchors")
     values = {name: float(getattr(settings, name)) for name in GENES if name not in idle}

@@ -44,6 +44,10 @@ class Family:
     fine_tuning: Mapping[str, Any] = field(default_factory=dict)
     multiclass_fine_tuning: Mapping[str, Any] = field(default_factory=dict)
 
+    def ignored(self, *, has_second_branch: bool) -> tuple[str, ...]:
+        """The settings that have no effect on a model with or without a second branch."""
+        return self.without_effect + (() if has_second_branch else self.of_second_branch)
+
 
 def _anchor_loss(model: DetectionModel, settings: TrainSettings, _early: float, _closing: float) -> FamilyLoss:
     grid = model.anchor_grid
@@ -125,7 +129,7 @@ def create_loss(
 def report_without_effect(model: DetectionModel, settings: TrainSettings) -> None:
     """Warn about every setting that differs from its default and that this model ignores."""
     fields, family = type(settings).model_fields, family_of(model.definition)
-    ignored = family.without_effect + (family.of_second_branch if len(model.branches) == 1 else ())
+    ignored = family.ignored(has_second_branch=len(model.branches) == 2)
     idle = [name for name in ignored if getattr(settings, name) != fields[name].default]
     if idle:
         named = ", ".join(f"`{name}`" for name in idle)
